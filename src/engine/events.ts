@@ -21,9 +21,14 @@ export type EngineEvent =
       readonly pid: number
       readonly tid: number
       readonly operation: 'open' | 'ioctl' | 'read' | 'write' | 'mmap' | 'poll'
+      /** What it was made on, as readlink shows it: `/dev/iommu`; for `open` the path asked for. */
+      readonly file?: string
       /** ioctl request number. */
       readonly request?: number
+      /** ioctl: the argument; read and write: the count; mmap: the length. */
       readonly argument?: bigint
+      /** pread, pwrite, mmap. */
+      readonly offset?: bigint
       /** The bytes of the known struct as read from the caller and as written back. */
       readonly input?: Uint8Array
       readonly output?: Uint8Array

@@ -3,10 +3,22 @@
  * that nobody listening costs nothing. Only data, no formatting: `watch/` turns events into traces,
  * findings, recordings and pictures.
  *
- * The engine has no clock: whoever listens adds the time.
+ * The engine has no clock and knows no descriptors: it emits without a stamp, and the host puts an
+ * observer of its own in front that adds one.
  */
+import type { Fd } from '../abi/brands.ts'
 import type { EngineEvent } from './events.ts'
 
+/** What only the host knows of an event. */
+export interface Stamp {
+  /** Nanoseconds since the run began. */
+  readonly at: number
+  /** For a `call`: nanoseconds from its arrival to this event. */
+  readonly took?: number
+  /** For a `call`: the descriptor through which it came. */
+  readonly fd?: Fd
+}
+
 export interface Observer {
-  event(event: EngineEvent): void
+  event(event: EngineEvent, stamp?: Stamp): void
 }

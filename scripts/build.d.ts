@@ -1,0 +1,2 @@
+export function entryPoints(): string[]
+export function bundle(): Promise<unknown>
