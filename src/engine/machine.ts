@@ -1,0 +1,107 @@
+/** One simulated machine: what all contexts of a run share. */
+import type { UserVa } from '../abi/brands.ts'
+import { LockedMemory } from './accounting.ts'
+import type { Command } from './command.ts'
+import { type ContainerIoctl, commands, containerIoctl } from './commands.ts'
+import { Context } from './context.ts'
+import type { CallNumber } from './events.ts'
+import type { OpenFile, OpenMode } from './file.ts'
+import { FrameTable } from './frames.ts'
+import type { Observer } from './observer.ts'
+import { PhysicalMemory } from './physical-memory.ts'
+import type { Call, Process } from './ports.ts'
+import type { Result } from './reason.ts'
+
+/** The nodes that open an iommufd context (01 §2). */
+export type ContextNode = '/dev/iommu' | '/dev/vfio/vfio'
+
+export interface MachineOptions {
+  /** A kernel with the test interface (01 §4.3): 0x95 to 0xa0 count as iommufd commands, COPY takes flag bit 16. */
+  readonly testInterface?: boolean
+  /** `strict` refuses an IOMMU_VFIO_IOAS SET that would split a container's devices; Linux permits it. */
+  readonly compatIoas?: 'linux' | 'strict'
+  readonly observer?: Observer
+  /** Commands beside the engine's own: the test interface registers IOMMU_TEST_CMD so. */
+  readonly commands?: readonly Command[]
+  readonly containerIoctl?: ContainerIoctl
+}
+
+export class Machine {
+  readonly testInterface: boolean
+  readonly compatIoas: 'linux' | 'strict'
+  observer: Observer | undefined
+  /** Commands by the low 8 bits of their request number. */
+  readonly commands: ReadonlyMap<number, Command>
+  /** Locked-memory counters: per user, and per address space (VmPin, VmLck). */
+  readonly lockedMemory = new LockedMemory()
+  /** Page identity to simulated physical frame, and the long-term pins on it. */
+  readonly frames = new FrameTable()
+  /** The simulated physical memory that DMA reads and writes. */
+  readonly memory = new PhysicalMemory(this.frames)
+  #calls: CallNumber = 0
+  #contexts = 0
+  /** The call being served; 0 outside calls. */
+  currentCall: CallNumber = 0
+  /** The known structure of the current call as read and as written back, while somebody observes. */
+  callInput: Uint8Array | undefined
+  callOutput: Uint8Array | undefined
+  /** What answers request numbers outside iommufd's own (01 §4.1 step 1). */
+  readonly containerIoctl: ContainerIoctl
+
+  constructor(options: MachineOptions = {}) {
+    this.testInterface = options.testInterface ?? false
+    this.compatIoas = options.compatIoas ?? 'linux'
+    this.observer = options.observer
+    const table = new Map<number, Command>()
+    for (const command of [...commands, ...(options.commands ?? [])])
+      table.set(command.ioctl.request & 0xff, command)
+    this.commands = table
+    this.containerIoctl = options.containerIoctl ?? containerIoctl
+  }
+
+  /** A new, empty context (01 §2). `mode` is how the node was opened. */
+  open(node: ContextNode, process: Process, mode: OpenMode = 'read-write'): Context {
+    this.#contexts += 1
+    return new Context(this, { number: this.#contexts, node, process, mode })
+  }
+
+  /** Numbers the call that is served next. */
+  beginCall(): CallNumber {
+    this.#calls += 1
+    this.currentCall = this.#calls
+    return this.#calls
+  }
+
+  /**
+   * Serves one ioctl on a file of ours: numbers the call and reports it. `run` may leave the structure
+   * it read and wrote in `callInput` and `callOutput`.
+   */
+  serveIoctl(
+    served: { call: Call; file: OpenFile; context: Context | undefined },
+    request: number,
+    argument: UserVa,
+    run: () => Result<number>,
+  ): Result<number> {
+    const outer = this.currentCall
+    const number = this.beginCall()
+    this.callInput = undefined
+    this.callOutput = undefined
+    const result = run()
+    this.observer?.event({
+      type: 'call',
+      call: number,
+      context: served.context?.number,
+      pid: served.call.process.pid,
+      tid: served.call.tid,
+      operation: 'ioctl',
+      file: served.file.linkText,
+      request,
+      argument,
+      ...(this.callInput === undefined ? {} : { input: this.callInput }),
+      ...(this.callOutput === undefined ? {} : { output: this.callOutput }),
+      result,
+    })
+    this.currentCall = outer
+    return result
+  }
+}
