@@ -171,7 +171,7 @@ const CHUNK = 0x1_0000
  * Step 5: the first 8-byte unit with a non-zero byte or the first unreadable one decides. An aligned
  * unit never straddles two pages, so that comparing bytes in order gives the same answer.
  */
-const checkTail = (
+export const checkTail = (
   call: Call,
   argument: UserVa,
   known: number,

@@ -1,6 +1,7 @@
 /** An open iommufd: one context, shared by all duplicates of its descriptor (01 §2, §3, §5.6). */
 import type { FileOffset, UserVa } from '../abi/brands.ts'
 import { dispatch } from './command.ts'
+import { ContainerDevices } from './container-devices.ts'
 import type { EngineEvent } from './events.ts'
 import type { MmapRegion, MmapRequest, OpenFile, OpenMode } from './file.ts'
 import type { Ioas } from './ioas.ts'
@@ -34,6 +35,7 @@ export class Context implements OpenFile {
   accounting: AccountingMode
   /** The IOAS that the VFIO container ioctls act on (02 §2.1); does not count as a user. */
   compatIoas: Ioas | undefined
+  readonly containerDevices = new ContainerDevices()
   /** No-IOMMU mode of the VFIO layer (02 §2.1). */
   noIommu = false
   /** Called when the context is released, in order of registration, before the objects go. */

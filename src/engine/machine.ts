@@ -20,6 +20,8 @@ export interface MachineOptions {
   readonly testInterface?: boolean
   /** `strict` refuses an IOMMU_VFIO_IOAS SET that would split a container's devices; Linux permits it. */
   readonly compatIoas?: 'linux' | 'strict'
+  /** A kernel with CONFIG_VFIO_NOIOMMU, as distributions ship it: the default. */
+  readonly noIommu?: boolean
   readonly observer?: Observer
   /** Commands beside the engine's own: the test interface registers IOMMU_TEST_CMD so. */
   readonly commands?: readonly Command[]
@@ -29,6 +31,7 @@ export interface MachineOptions {
 export class Machine {
   readonly testInterface: boolean
   readonly compatIoas: 'linux' | 'strict'
+  readonly noIommu: boolean
   observer: Observer | undefined
   /** Commands by the low 8 bits of their request number. */
   readonly commands: ReadonlyMap<number, Command>
@@ -51,6 +54,7 @@ export class Machine {
   constructor(options: MachineOptions = {}) {
     this.testInterface = options.testInterface ?? false
     this.compatIoas = options.compatIoas ?? 'linux'
+    this.noIommu = options.noIommu ?? true
     this.observer = options.observer
     const table = new Map<number, Command>()
     for (const command of [...commands, ...(options.commands ?? [])])
