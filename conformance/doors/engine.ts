@@ -1,0 +1,66 @@
+/** The first door: plays a script against the engine, in this process. */
+import { Machine } from '../../src/engine/machine.ts'
+import { SimulatedProcess } from './simulated-process.ts'
+
+/** A machine as the real kernel of the comparison is built: with the test interface. */
+export const testMachine = (): Machine => new Machine({ testInterface: true })
+
+/** The transcript of a script. All cases share one machine, as they share one kernel. */
+export const playOnEngine = (script: string, machine = testMachine()): string => {
+  const transcript: string[] = []
+  let player: Player | undefined
+  for (const line of script.split('\n')) {
+    if (line.startsWith('case ')) {
+      player?.end()
+      player = new Player(machine)
+      transcript.push(line)
+    } else if (line !== '') {
+      const answer = player?.execute(line)
+      if (answer !== undefined) transcript.push(answer)
+    }
+  }
+  player?.end()
+  return `${transcript.join('\n')}\n`
+}
+
+/** The processes of one case. */
+class Player {
+  readonly #machine: Machine
+  readonly #processes = new Map<number, SimulatedProcess>()
+  #current = 0
+
+  constructor(machine: Machine) {
+    this.#machine = machine
+    this.#processes.set(0, new SimulatedProcess(machine))
+  }
+
+  execute(line: string): string | undefined {
+    const [name, number] = line.split(' ')
+    switch (name) {
+      case 'in':
+        this.#current = Number(number)
+        return undefined
+      case 'fork':
+        this.#processes.set(Number(number), new SimulatedProcess(this.#machine, this.#first))
+        return '= 0'
+      case 'exit':
+      case 'kill':
+        this.#processes.get(Number(number))?.exit()
+        this.#processes.delete(Number(number))
+        return name === 'exit' ? '= 0' : '= 137'
+      default:
+        return this.#processes.get(this.#current)?.execute(line)
+    }
+  }
+
+  get #first(): SimulatedProcess {
+    const first = this.#processes.get(0)
+    if (first === undefined)
+      throw new Error('the first process of a case lasts as long as the case')
+    return first
+  }
+
+  end(): void {
+    for (const process of [...this.#processes.values()].reverse()) process.exit()
+  }
+}

@@ -1,1 +1,0 @@
-export const checkCommand = async (..._args: unknown[]): Promise<number> => 0

@@ -1,1 +1,0 @@
-export const demoCommand = async (..._args: unknown[]): Promise<number> => 0

@@ -1,1 +1,0 @@
-export const runCommand = async (..._args: unknown[]): Promise<number> => 0
