@@ -134,9 +134,17 @@ export interface PagingDomain extends Domain {
   readonly apertureEnd: Iova
   /**
    * Maps one run of physically contiguous memory. All or nothing: on refusal nothing of the range is
-   * left mapped. Aligned to the smallest page, inside the aperture, over nothing mapped.
+   * left mapped. Aligned to the smallest page, inside the aperture, over nothing mapped. `largestPage`
+   * bounds the leaf size in bytes: with 4096 the result is as if each page had been mapped by a call of its
+   * own (small-page mode, 07 §1.3), at the cost of one call.
    */
-  map(iova: Iova, phys: PhysAddr, length: ByteLength, prot: Protection): Result<void>
+  map(
+    iova: Iova,
+    phys: PhysAddr,
+    length: ByteLength,
+    prot: Protection,
+    largestPage?: ByteLength,
+  ): Result<void>
   /** Removes exactly the range; cannot fail. */
   unmap(iova: Iova, length: ByteLength): void
   iovaToPhys(iova: Iova): PhysAddr | undefined

@@ -1,0 +1,1 @@
+export const checkCommand = async (..._args: unknown[]): Promise<number> => 0

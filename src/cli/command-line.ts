@@ -1,0 +1,157 @@
+/** The command line: every command and option there is, with its help. */
+import { Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
+import { ExitStatus } from './exit-status.ts'
+import type { RunOptions } from './run-options.ts'
+import { version } from './version.ts'
+
+const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value]
+
+const positiveInteger = (value: string): number => {
+  const number = Number(value)
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new InvalidArgumentError('It must be a whole number from 1.')
+  return number
+}
+
+/** `--trace` takes its value only behind `=` (run-options.ts); commander's own notation cannot say so. */
+const optionTerm = (option: Option): string =>
+  option.long === '--trace' ? '--trace[=file]' : option.flags
+
+export const createCommand = (): Command => {
+  const program = new Command('iommufd-user')
+    .description(
+      "Linux's iommufd (/dev/iommu), its VFIO container compatibility and VFIO devices, in user space. " +
+        'An unmodified program runs against them: no root, no module, no IOMMU.',
+    )
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help for a command')
+    .enablePositionalOptions()
+    .showHelpAfterError('Try iommufd-user --help.')
+    .configureHelp({ optionTerm })
+  failWith(program, ExitStatus.USAGE)
+  addRun(program)
+  addCheck(program)
+  addDemo(program)
+  addErrors(program)
+  return program
+}
+
+const addRun = (program: Command): void => {
+  const run = program
+    .command('run')
+    .summary('run a program against the simulated iommufd')
+    .description(
+      'Runs PROGRAM. When it, or anything that it starts, opens /dev/iommu or /dev/vfio, it gets the ' +
+        'simulated one; everything else is as it is without.\n\n' +
+        'The exit status is that of PROGRAM; 125 if it could not be run under simulation, 126 if it is ' +
+        'not executable, 127 if there is no such program.',
+    )
+    .usage('[options] [--] PROGRAM [ARGUMENTS...]')
+    .argument('<program>', 'the program to run')
+    .argument('[arguments...]', 'its arguments')
+    .option(
+      '--device <spec>',
+      'add a simulated device, MODEL[:ARGUMENT][,KEY=VALUE...]; may be repeated',
+      collect,
+    )
+    .addOption(
+      new Option(
+        '--compat-ioas <policy>',
+        'whether IOMMU_VFIO_IOAS SET may put the devices of one container on different IOASes: ' +
+          'as Linux permits, or strictly not (EBUSY)',
+      )
+        .choices(['linux', 'strict'])
+        .default('linux'),
+    )
+    .option(
+      '--trace <file>',
+      'print each call, decoded, with its result and the reason for an errno, to standard error ' +
+        '(--trace) or to a file (--trace=FILE)',
+    )
+    .option(
+      '-e, --filter <filter>',
+      'trace only these calls: names or numbers, separated by commas; ! excludes; ' +
+        'status=failed; may be repeated',
+      collect,
+    )
+    .option(
+      '--no-test-interface',
+      "take away the mock hardware of Linux's own tests (IOMMU_TEST_CMD), as distributions' kernels do",
+    )
+    .option(
+      '--fail-nth <n>',
+      'let the nth step of the run that can fail for want of memory fail (fault injection)',
+      positiveInteger,
+    )
+    .option('-q, --quiet', 'print no findings when the program has ended')
+    .passThroughOptions()
+    .action(async (name: string, args: readonly string[], options: RunOptions) => {
+      const { runCommand } = await import('./run.ts')
+      process.exitCode = await runCommand([name, ...args], options)
+    })
+  failWith(run, ExitStatus.RUN_FAILED)
+}
+
+const addCheck = (program: Command): void => {
+  const check = program
+    .command('check')
+    .summary('say whether this machine can do it')
+    .description(
+      'Looks at everything that run needs of this machine, says what is missing and what to do about ' +
+        'it. Exits with 0 if programs can be run, else with 1.',
+    )
+    .addOption(
+      new Option('--format <format>', 'how to print it').choices(['text', 'json']).default('text'),
+    )
+    .action(async ({ format }: { format: 'text' | 'json' }) => {
+      const { checkCommand } = await import('./check.ts')
+      process.exitCode = await checkCommand(format)
+    })
+  failWith(check, ExitStatus.USAGE)
+}
+
+const addDemo = (program: Command): void => {
+  const demo = program
+    .command('demo')
+    .summary('watch an unmodified program meet the founding question')
+    .description(
+      'Runs a small VFIO program, unmodified, whose one container ends up on two address spaces, shows ' +
+        'what it prints and what is diagnosed, and runs it again under the strict policy.',
+    )
+    .action(async () => {
+      const { demoCommand } = await import('./demo.ts')
+      process.exitCode = await demoCommand()
+    })
+  failWith(demo, ExitStatus.USAGE)
+}
+
+const addErrors = (program: Command): void => {
+  const errors = program
+    .command('errors')
+    .alias('explain')
+    .summary('explain why a call can fail')
+    .description(
+      'Prints the rule behind each CODE, as --trace and the library name them; for an errno (EEXIST), ' +
+        'all reasons for it; without a CODE, all there are.',
+    )
+    .usage('[options] [CODE...]')
+    .argument('[codes...]', 'codes of reasons, or names of errno values')
+    .addOption(
+      new Option('--format <format>', 'how to print it')
+        .choices(['text', 'markdown', 'json'])
+        .default('text'),
+    )
+    .action(
+      async (codes: readonly string[], { format }: { format: 'text' | 'markdown' | 'json' }) => {
+        const { errorsCommand } = await import('./errors.ts')
+        process.exitCode = errorsCommand(codes, format)
+      },
+    )
+  failWith(errors, ExitStatus.USAGE)
+}
+
+/** A wrong command line ends with this status; help and version with 0. */
+const failWith = (command: Command, status: number): void => {
+  command.exitOverride((error: CommanderError) => process.exit(error.exitCode === 0 ? 0 : status))
+}

@@ -1,0 +1,1 @@
+export const demoCommand = async (..._args: unknown[]): Promise<number> => 0

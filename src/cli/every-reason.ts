@@ -1,0 +1,8 @@
+/**
+ * Every reason there is. A reason is declared when its module is loaded, so whatever lists them all
+ * loads the rooms that declare any from here.
+ */
+import '../engine/machine.ts'
+import { allReasonKinds, type ReasonKind } from '../engine/reason.ts'
+
+export const everyReason = (): readonly ReasonKind<never>[] => allReasonKinds()

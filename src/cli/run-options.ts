@@ -1,0 +1,45 @@
+import type { Command } from 'commander'
+
+/** The options of `run`, as the command line gives them. */
+export interface RunOptions {
+  /** Specifications of simulated devices, in order. */
+  readonly device?: readonly string[]
+  readonly compatIoas: 'linux' | 'strict'
+  /** False takes IOMMU_TEST_CMD away, as distributions' kernels do. */
+  readonly testInterface: boolean
+  /** Where trace lines go: a file, `-` for standard error; undefined for none. */
+  readonly trace?: string
+  /** `-e` filters; they imply a trace. */
+  readonly filter?: readonly string[]
+  /** The step that fails, from 1, counted over the whole run. */
+  readonly failNth?: number
+  readonly quiet?: boolean
+}
+
+/** What stands for standard error where a file can be named. */
+export const STANDARD_ERROR = '-'
+
+/**
+ * `--trace` may stand alone or have a value behind `=`, never behind a blank: what follows it there is
+ * the program. Commander knows no such option, so a bare one is given its default before parsing.
+ */
+export const normalise = (program: Command, args: readonly string[]): string[] => {
+  const run = program.commands.find((command) => command.name() === 'run')
+  const at = args.findIndex((arg) => !arg.startsWith('-'))
+  if (run === undefined || args[at] !== 'run') return [...args]
+  const takesValue = new Set(
+    run.options.filter((option) => option.required).flatMap(({ long, short }) => [long, short]),
+  )
+  const normal = args.slice(0, at + 1)
+  let i = at + 1
+  for (; i < args.length; i++) {
+    const arg = args[i] ?? ''
+    if (arg === '--' || !arg.startsWith('-')) break
+    normal.push(arg === '--trace' ? `--trace=${STANDARD_ERROR}` : arg)
+    if (arg !== '--trace' && takesValue.has(arg) && i + 1 < args.length)
+      normal.push(args[++i] ?? '')
+  }
+  // The program's own arguments are not ours to read, whether or not it was set off by `--`.
+  if (i < args.length && args[i] !== '--') normal.push('--')
+  return [...normal, ...args.slice(i)]
+}

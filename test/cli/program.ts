@@ -1,0 +1,41 @@
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { packageRoot } from '../../src/host/built-file.ts'
+
+export interface Ended {
+  readonly status: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export const binary = join(packageRoot(), 'bin', 'iommufd-user')
+
+/** Runs the command with these arguments, to its end. */
+export const iommufdUser = (
+  args: readonly string[],
+  options: {
+    readonly stdin?: string
+    readonly env?: NodeJS.ProcessEnv
+    readonly cwd?: string
+  } = {},
+): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [binary, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      cwd: options.cwd,
+      env: options.env ?? process.env,
+    })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text
+    })
+    child.on('error', reject)
+    child.on('close', (status, signal) => resolve({ status, signal, stdout, stderr }))
+    child.stdin.on('error', () => {})
+    child.stdin.end(options.stdin ?? '')
+  })
