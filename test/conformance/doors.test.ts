@@ -42,7 +42,7 @@ const door = (
   )
 }
 
-const engineMissing = commands.length === 0 ? 'it serves no commands yet' : undefined
+const engineMissing = commands.length < 9 ? 'it does not serve the core commands yet' : undefined
 door('the engine in-process', engineMissing, async (script) => playOnEngine(script))
 
 const underRun = (name: string, client: Client | undefined): void =>
