@@ -1,1 +1,29 @@
-export {}
+/**
+ * iommufd as a library: contexts, I/O address spaces, mappings, in this process, on any system.
+ *
+ *     import { Iommufd } from 'iommufd-user'
+ *
+ * The same engine that answers programs under `iommufd-user run`.
+ */
+
+export type { ByteLength, Iova, ObjectId, UserVa } from './abi/brands.ts'
+export type { EngineEvent } from './engine/events.ts'
+export type { AreaView, IovaRange } from './engine/ioas.ts'
+export type { ContextNode } from './engine/machine.ts'
+export type { ReasonKind, Refusal } from './engine/reason.ts'
+export {
+  type CopyOptions,
+  Ioas,
+  type MapOptions,
+  type Permissions,
+  type UsableRanges,
+} from './library/ioas.ts'
+export { type Attempt, Iommufd, type OpenOptions, type StructIoctl } from './library/iommufd.ts'
+export { IommufdError } from './library/iommufd-error.ts'
+export { type Buffer, ProgramMemory } from './library/program-memory.ts'
+export {
+  type EventListener,
+  type MachineOptions,
+  SimulatedMachine,
+} from './library/simulated-machine.ts'
+export * as uapi from './library/uapi.ts'
