@@ -42,6 +42,8 @@ export interface Field<Value, Dir extends Direction = Direction> {
   readonly array?: { readonly element: Field<unknown>; readonly length: number | 'flexible' }
   /** Shares the place of the named earlier field (a C union). */
   readonly overlays?: string
+  /** Stands at this offset, whatever comes before it. */
+  readonly at?: number
   /** `end` is where the bytes end that a flexible array may take. */
   read(view: DataView, offset: number, end: number): Value
   write(view: DataView, offset: number, value: Value): void
@@ -167,7 +169,7 @@ export const formatFlags = (names: Constants, value: number | bigint): string =>
 /** The name of a value, or the value itself. */
 export const formatEnum = (names: Constants, value: number): string => {
   for (const [name, known] of Object.entries(names)) if (known === value) return name
-  return String(value)
+  return value < 0x1_0000 ? String(value) : hex(value)
 }
 
 export const flags32 = <Dir extends Direction>(
@@ -287,3 +289,9 @@ export const overlay = <Value, Dir extends Direction>(
   of: string,
   field: Field<Value, Dir>,
 ): Field<Value, Dir> => ({ ...field, overlays: of })
+
+/** Stands at `offset`: what follows a C union whose members differ in size. */
+export const at = <Value, Dir extends Direction>(
+  offset: number,
+  field: Field<Value, Dir>,
+): Field<Value, Dir> => ({ ...field, at: offset })

@@ -3,6 +3,7 @@
  * a caller must provide, and what is written back. Dispatch, traces, documentation and tests all read
  * this.
  */
+import type { Constants } from './fields.ts'
 import type { Fields, Struct } from './layout.ts'
 
 /**
@@ -39,6 +40,13 @@ export interface Ioctl<F extends Fields = Fields> {
   readonly writeBack: WriteBack
   /** One line: what it does. */
   readonly meaning: string
+  /** Names of the argument's values, where it is passed by value. */
+  readonly values?: Constants
+  /**
+   * A more telling structure for these bytes: the one of this operation, or of this feature.
+   * It begins like `struct`.
+   */
+  readonly view?: (bytes: Uint8Array) => Struct | undefined
 }
 
 /** `_IO(';', nr)`. */
@@ -61,6 +69,12 @@ interface StructIoctlOptions<F extends Fields> {
   /** Last field that every caller must provide; the whole structure when absent. */
   readonly minimum?: keyof F & string
   readonly writeBack: 'whole' | 'none' | { readonly field: keyof F & string }
+  readonly view?: (bytes: Uint8Array) => Struct | undefined
+}
+
+interface VfioIoctlOptions<F extends Fields> extends StructIoctlOptions<F> {
+  /** `argsz` unless one of VFIO's ioctls follows iommufd's rules. */
+  readonly argument?: 'argsz' | 'size-word'
 }
 
 /** An ioctl of iommufd's own, with the structure that it takes. */
@@ -83,6 +97,7 @@ export const iommufdCommand = <F extends Fields>(
   minimum: endOf(struct, options.minimum),
   writeBack: options.writeBack,
   meaning: options.meaning,
+  ...(options.view === undefined ? {} : { view: options.view }),
 })
 
 /** VFIO numbers its ioctls from here. */
@@ -94,16 +109,17 @@ export const vfioStructIoctl = <F extends Fields>(
   name: string,
   number: number,
   struct: Struct<F>,
-  options: StructIoctlOptions<F>,
+  options: VfioIoctlOptions<F>,
 ): Ioctl<F> & { readonly struct: Struct<F> } => ({
   name,
   file,
   request: request(VFIO_BASE + number),
-  argument: 'argsz',
+  argument: options.argument ?? 'argsz',
   struct,
   minimum: endOf(struct, options.minimum),
   writeBack: options.writeBack,
   meaning: options.meaning,
+  ...(options.view === undefined ? {} : { view: options.view }),
 })
 
 /** Declares a VFIO ioctl without a structure. */
@@ -113,6 +129,7 @@ export const vfioIoctl = (
   number: number,
   argument: 'value' | 'int-pointer' | 'string' | 'none',
   meaning: string,
+  values?: Constants,
 ): Ioctl => ({
   name,
   file,
@@ -121,4 +138,5 @@ export const vfioIoctl = (
   minimum: 0,
   writeBack: 'none',
   meaning,
+  ...(values === undefined ? {} : { values }),
 })

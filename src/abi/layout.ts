@@ -64,7 +64,7 @@ const placeFields = (structName: string, fields: Fields): PlacedField[] => {
   const placed = new Map<string, PlacedField>()
   let next = 0
   for (const [name, field] of Object.entries(fields)) {
-    let offset = roundUp(next, field.align)
+    let offset = field.at ?? roundUp(next, field.align)
     if (field.overlays !== undefined) {
       const under = placed.get(field.overlays)
       if (under === undefined)
@@ -88,39 +88,35 @@ export const struct = <F extends Fields>(name: string, declared: F): Struct<F> =
   const size = roundUp(Math.max(...fields.map((field) => field.offset + field.size)), align)
   const tail = fields.find((field) => field.extra !== undefined)
 
-  const count = fields.length
-  const names = fields.map((field) => field.name)
-  const offsets = fields.map((field) => field.offset)
-  const ops = fields.map((field) =>
-    field.wire === 'u32' ? U32 : field.wire === 'u64' ? U64 : OTHER,
-  )
+  const plan = fields.map((field) => ({
+    name: field.name,
+    offset: field.offset,
+    op: field.wire === 'u32' ? U32 : field.wire === 'u64' ? U64 : OTHER,
+    field,
+  }))
 
   const readAt = (view: DataView, base: number, end: number): DecodedFields<F> => {
     const out: Record<string, unknown> = {}
-    for (let i = 0; i < count; i++) {
-      const offset = base + (offsets[i] as number)
-      const op = ops[i]
-      out[names[i] as string] =
+    for (const { name, offset, op, field } of plan)
+      out[name] =
         op === U32
-          ? view.getUint32(offset, true)
+          ? view.getUint32(base + offset, true)
           : op === U64
-            ? view.getBigUint64(offset, true)
-            : (fields[i] as PlacedField).read(view, offset, end)
-    }
+            ? view.getBigUint64(base + offset, true)
+            : field.read(view, base + offset, end)
     // Built from the same declaration as the type.
     return out as DecodedFields<F>
   }
 
   const writeAt = (view: DataView, base: number, value: Partial<DecodedFields<F>>): void => {
     const source: Readonly<Record<string, unknown>> = value
-    for (let i = 0; i < count; i++) {
-      const member = source[names[i] as string]
+    for (const { name, offset, op, field } of plan) {
+      const member = source[name]
       if (member === undefined) continue
-      const offset = base + (offsets[i] as number)
-      const op = ops[i]
-      if (op === U32 && typeof member === 'number') view.setUint32(offset, member, true)
-      else if (op === U64 && typeof member === 'bigint') view.setBigUint64(offset, member, true)
-      else (fields[i] as PlacedField).write(view, offset, member)
+      if (op === U32 && typeof member === 'number') view.setUint32(base + offset, member, true)
+      else if (op === U64 && typeof member === 'bigint')
+        view.setBigUint64(base + offset, member, true)
+      else field.write(view, base + offset, member)
     }
   }
 

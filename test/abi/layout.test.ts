@@ -10,7 +10,6 @@ import {
 } from '../../src/abi/brands.ts'
 import { iommu_ioas_map, type iommu_ioas_map_file } from '../../src/abi/iommufd/ioas.ts'
 import { type Decoded, decode, encode, formatStruct } from '../../src/abi/layout.ts'
-import { ioctlNamed, ioctlOn } from '../../src/abi/tables.ts'
 import { vfio_iommu_type1_info_cap_iova_range } from '../../src/abi/vfio/container.ts'
 
 const map = {
@@ -77,12 +76,4 @@ test('people read names, not numbers', () => {
       'user_va=0x7f0000001000, length=0x1000, iova=0xfffffffffffff000}',
   )
   expect(formatStruct(iommu_ioas_map, value, { show: 'out' })).toBe('{iova=0xfffffffffffff000}')
-})
-
-test('a request number means what its file says', () => {
-  expect(ioctlOn('iommufd', 0x3b85)?.name).toBe('IOMMU_IOAS_MAP')
-  expect(ioctlOn('container', 0x3b70)?.name).toBe('VFIO_IOMMU_GET_INFO')
-  expect(ioctlOn('iommufd', 0x3b70)?.name).toBe('VFIO_IOMMU_GET_INFO')
-  expect(ioctlOn('iommufd', 0x3b79)).toBeUndefined()
-  expect(ioctlNamed('VFIO_IOMMU_MAP_DMA')?.minimum).toBe(32)
 })

@@ -8,13 +8,13 @@ import {
   iova64,
   len64,
   tailBytes,
-  u16,
   u32,
   u64,
   va64,
 } from '../fields.ts'
 import { vfioIoctl, vfioStructIoctl } from '../ioctl.ts'
 import { nested, struct } from '../layout.ts'
+import { vfio_info_cap_header } from './capability.ts'
 
 export const VFIO_API_VERSION = 0
 
@@ -45,6 +45,7 @@ export const VFIO_CHECK_EXTENSION = vfioIoctl(
   1,
   'value',
   'Says whether an IOMMU type or another extension is there.',
+  VFIO_EXTENSIONS,
 )
 export const VFIO_SET_IOMMU = vfioIoctl(
   'container',
@@ -52,14 +53,8 @@ export const VFIO_SET_IOMMU = vfioIoctl(
   2,
   'value',
   'Chooses the IOMMU type of the container.',
+  VFIO_EXTENSIONS,
 )
-
-/** Begins every element of a capability chain. */
-export const vfio_info_cap_header = struct('vfio_info_cap_header', {
-  id: u16('out', 'Which capability.'),
-  version: u16('out', 'Version of its layout.'),
-  next: u32('out', 'Offset of the next one from the start of the whole answer; 0 ends the chain.'),
-})
 
 export const VFIO_IOMMU_INFO_FLAGS = {
   VFIO_IOMMU_INFO_PGSIZES: 1 << 0,

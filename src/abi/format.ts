@@ -1,0 +1,38 @@
+/** An ioctl's argument as people read it, from the bytes that its pointer points to. */
+
+import { hex } from './brands.ts'
+import { formatEnum } from './fields.ts'
+import type { Ioctl } from './ioctl.ts'
+import { decode, type FormatOptions, formatStruct } from './layout.ts'
+
+/** By-value arguments below this are counts, above it addresses. */
+const SMALL = 0x1_0000n
+
+/**
+ * `{flags=IOMMU_IOAS_MAP_READABLE, ioas_id=1, ...}` for a structure; the name or number for an argument
+ * by value. `bytes` are those of the structure as far as they could be read; for a pointer to an int
+ * its four bytes, for a string its characters.
+ */
+export const formatArgument = (
+  ioctl: Ioctl,
+  argument: bigint,
+  bytes: Uint8Array,
+  options: FormatOptions = {},
+): string => {
+  if (ioctl.struct !== undefined) {
+    const shown = ioctl.view?.(bytes) ?? ioctl.struct
+    return formatStruct(shown, decode(shown, bytes), options)
+  }
+  switch (ioctl.argument) {
+    case 'none':
+      return ''
+    case 'value':
+      return argument < SMALL ? formatEnum(ioctl.values ?? {}, Number(argument)) : hex(argument)
+    case 'int-pointer':
+      return bytes.length < 4
+        ? hex(argument)
+        : `[${new DataView(bytes.buffer, bytes.byteOffset, 4).getInt32(0, true)}]`
+    default:
+      return JSON.stringify(new TextDecoder().decode(bytes))
+  }
+}
