@@ -7,6 +7,7 @@ import { Context } from './context.ts'
 import type { CallNumber } from './events.ts'
 import type { OpenFile, OpenMode } from './file.ts'
 import { FrameTable } from './frames.ts'
+import type { DeviceNode } from './node.ts'
 import type { Observer } from './observer.ts'
 import { PhysicalMemory } from './physical-memory.ts'
 import type { Call, Process } from './ports.ts'
@@ -43,6 +44,7 @@ export class Machine {
   readonly memory = new PhysicalMemory(this.frames)
   #calls: CallNumber = 0
   #contexts = 0
+  readonly #nodeSources: (() => readonly DeviceNode[])[] = []
   /** The call being served; 0 outside calls. */
   currentCall: CallNumber = 0
   /** The known structure of the current call as read and as written back, while somebody observes. */
@@ -61,6 +63,44 @@ export class Machine {
       table.set(command.ioctl.request & 0xff, command)
     this.commands = table
     this.containerIoctl = options.containerIoctl ?? containerIoctl
+  }
+
+  /**
+   * All device nodes: the two that open an iommufd, and what others have added. Of two with the same
+   * path the one added later counts: so a native container takes /dev/vfio/vfio.
+   */
+  nodes(): readonly DeviceNode[] {
+    const nodes = new Map<string, DeviceNode>()
+    for (const node of [...this.#ownNodes(), ...this.#nodeSources.flatMap((source) => source())])
+      nodes.set(node.path, node)
+    return [...nodes.values()]
+  }
+
+  /** The node with this path. */
+  node(path: string): DeviceNode | undefined {
+    return this.nodes().find((node) => node.path === path)
+  }
+
+  /** `source` is asked whenever nodes are looked up, so they may come and go. */
+  addNodes(source: () => readonly DeviceNode[]): void {
+    this.#nodeSources.push(source)
+  }
+
+  #ownNodes(): readonly DeviceNode[] {
+    const open =
+      (path: ContextNode): DeviceNode['open'] =>
+      (process, mode) =>
+        this.open(path, process, mode)
+    return [
+      { path: '/dev/iommu', major: 'misc', permissions: 0o660, open: open('/dev/iommu') },
+      {
+        path: '/dev/vfio/vfio',
+        major: 'misc',
+        minor: 196,
+        permissions: 0o666,
+        open: open('/dev/vfio/vfio'),
+      },
+    ]
   }
 
   /** A new, empty context (01 §2). `mode` is how the node was opened. */
