@@ -1,0 +1,55 @@
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { STANDARD_ERROR } from './run-options.ts'
+
+/** Where text goes as it comes: each write is done when it returns, so that nothing is lost at a kill. */
+export interface TextSink {
+  write(text: string): void
+  close(): void
+}
+
+/** Milliseconds to wait for a reader that is slower than we are. */
+const PAUSE = 1
+
+/**
+ * A sink for `-`, standard error, or a file, which is emptied. What cannot be opened throws as
+ * `openSync` does. When writing fails later (a full disk, a closed pipe) it says so once and gives up:
+ * the program goes on.
+ */
+export const textSink = (target: string): TextSink => {
+  const fd = target === STANDARD_ERROR ? 2 : openSync(target, 'w')
+  let failed = false
+  return {
+    write: (text) => {
+      if (failed) return
+      try {
+        writeAll(fd, text)
+      } catch (error) {
+        failed = true
+        if (fd !== 2)
+          process.stderr.write(
+            `iommufd-user: Writing ${target} failed (${message(error)}); nothing more is written to it.\n`,
+          )
+      }
+    },
+    close: () => {
+      if (fd !== 2) closeSync(fd)
+    },
+  }
+}
+
+const writeAll = (fd: number, text: string): void => {
+  let rest: Uint8Array = new TextEncoder().encode(text)
+  while (rest.length > 0)
+    try {
+      rest = rest.subarray(writeSync(fd, rest))
+    } catch (error) {
+      // Standard error may be a pipe that somebody made non-blocking.
+      if (!isErrno(error, 'EAGAIN')) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE)
+    }
+}
+
+const isErrno = (error: unknown, code: string): boolean =>
+  error instanceof Error && 'code' in error && error.code === code
+
+const message = (error: unknown): string => (error instanceof Error ? error.message : String(error))
