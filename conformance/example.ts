@@ -58,6 +58,8 @@ export type Need =
   | 'test-interface'
   /** 2 MiB pages. */
   | 'huge-pages'
+  /** The emulated devices of places.ts. */
+  | 'scratch-devices'
 
 export interface Example {
   readonly title: string

@@ -15,5 +15,11 @@ export const SPARE = 0x2000_1000_0000n
 /** Nothing is ever mapped here. */
 export const UNMAPPED = 0x3000_0000_0000n
 
+/** The emulated devices of the examples that need 'scratch-devices', and their groups. */
+export const scratchDevices = [
+  { name: 'scratch0', group: 7 },
+  { name: 'scratch1', group: 8 },
+] as const
+
 /** The descriptor number of a slot. */
 export const slotFd = (slot: number): number => 100 + slot

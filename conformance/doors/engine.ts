@@ -1,9 +1,19 @@
 /** The first door: plays a script against the engine, in this process. */
 import { Machine } from '../../src/engine/machine.ts'
+import { Vfio } from '../../src/vfio/vfio.ts'
+import { scratchDevices } from '../places.ts'
 import { SimulatedProcess } from './simulated-process.ts'
 
-/** A machine as the real kernel of the comparison is built: with the test interface. */
-export const testMachine = (): Machine => new Machine({ testInterface: true })
+/**
+ * A machine as the real kernel of the comparison is built: with the test interface. Beside that it has
+ * the scratch devices that some examples need.
+ */
+export const testMachine = (): Machine => {
+  const machine = new Machine({ testInterface: true })
+  const vfio = new Vfio(machine)
+  for (const { name, group } of scratchDevices) vfio.addEmulated({ name, group })
+  return machine
+}
 
 /** The transcript of a script. All cases share one machine, as they share one kernel. */
 export const playOnEngine = (script: string, machine = testMachine()): string => {

@@ -125,13 +125,14 @@ export class SimulatedProcess implements Process {
     const mode = openModes[flags & 3] ?? 'read-write'
     const file = this.#fileAt(path, mode)
     if (file === undefined) return -Errno.ENOENT
+    if (file instanceof Refusal) return -file.errno
     this.place(slotFd(Number(slot)), new Description(file, mode))
     return 0
   }
 
   #fileAt(path: string, mode: OpenMode) {
-    if (path === '/dev/iommu' || path === '/dev/vfio/vfio')
-      return this.#machine.open(path, this, mode)
+    const node = this.#machine.node(path)
+    if (node !== undefined) return node.open(this, mode)
     return path === '/dev/null' ? foreignFile(path) : undefined
   }
 

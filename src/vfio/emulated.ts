@@ -1,0 +1,135 @@
+/**
+ * Emulated devices (mdev and similar, 02 §5.1): the device is bound as an access, and reaches memory
+ * by reading, writing and pinning through it (02 §5.13, 04 §2.9).
+ */
+import { byteLength, type Iova, type ObjectId, iova as toIova } from '../abi/brands.ts'
+import { Access } from '../engine/access.ts'
+import type { Context } from '../engine/context.ts'
+import type { Ioas } from '../engine/ioas.ts'
+import type { Call } from '../engine/ports.ts'
+import { Refusal, type Result, reasonKind, refuse } from '../engine/reason.ts'
+import type { BoundDevice, IommufdBinding } from './binding.ts'
+import type { VfioDriver, VirtualDma } from './driver.ts'
+
+export const DmaOfClosedDevice = reasonKind<{ device: string }>({
+  code: 'dma-of-closed-device',
+  errno: 'EINVAL',
+  cite: '02 §5.13',
+  say: ({ device }) => `${device} is not bound to an iommufd`,
+})
+
+export const PinWithoutUnmapHook = reasonKind<{ device: string }>({
+  code: 'pin-without-unmap-hook',
+  errno: 'EINVAL',
+  cite: '02 §5.13',
+  say: ({ device }) => `the driver of ${device} has no unmap hook, so it may not pin`,
+})
+
+export const PinOfNothing = reasonKind({
+  code: 'pin-of-nothing',
+  errno: 'EINVAL',
+  cite: '02 §5.13',
+  say: () => 'a pin of 0 pages',
+})
+
+const PAGE_SIZE = 4096n
+
+/** Binds one emulated device, and is its way to memory while it is bound. */
+export class EmulatedBinding implements IommufdBinding, VirtualDma {
+  readonly #name: string
+  readonly #driver: () => VfioDriver
+  #access: Access | undefined
+
+  /** `driver` is asked for when the device is bound: the driver itself is made with this object. */
+  constructor(name: string, driver: () => VfioDriver) {
+    this.#name = name
+    this.#driver = driver
+  }
+
+  bind(context: Context, call: Call): Result<BoundDevice> {
+    const driver = this.#driver()
+    const access = Access.create(
+      context,
+      {
+        name: `emulated device ${this.#name}`,
+        pins: true,
+        unmap: (iova, length) => driver.unmapped?.(iova, length),
+      },
+      { caller: call },
+    )
+    if (access instanceof Refusal) return access
+    this.#access = access
+    return new EmulatedBound(access, () => {
+      this.#access = undefined
+    })
+  }
+
+  read(call: Call, iova: Iova, into: Uint8Array): Result<void> {
+    const access = this.#open()
+    if (access instanceof Refusal) return access
+    return access.read(call, { space: call.process.addressSpace }, iova, into)
+  }
+
+  write(call: Call, iova: Iova, bytes: Uint8Array): Result<void> {
+    const access = this.#open()
+    if (access instanceof Refusal) return access
+    return access.write(call, { space: call.process.addressSpace }, iova, bytes)
+  }
+
+  pin(call: Call, iova: Iova, pages: number, forWriting: boolean): Result<number> {
+    if (pages === 0) return refuse(PinOfNothing, {})
+    const access = this.#open()
+    if (access instanceof Refusal) return access
+    if (this.#driver().unmapped === undefined)
+      return refuse(PinWithoutUnmapHook, { device: this.#name })
+    const pinned = access.pin(call, pageOf(iova), lengthOf(pages), forWriting)
+    return pinned instanceof Refusal ? pinned : pages
+  }
+
+  unpin(iova: Iova, pages: number): void {
+    this.#access?.unpin(pageOf(iova), lengthOf(pages))
+  }
+
+  #open(): Result<Access> {
+    return this.#access ?? refuse(DmaOfClosedDevice, { device: this.#name })
+  }
+}
+
+const pageOf = (iova: Iova): Iova => toIova(iova - (iova % PAGE_SIZE))
+const lengthOf = (pages: number) => byteLength(BigInt(pages) * PAGE_SIZE)
+
+class EmulatedBound implements BoundDevice {
+  readonly #access: Access
+  readonly #onUnbind: () => void
+
+  constructor(access: Access, onUnbind: () => void) {
+    this.#access = access
+    this.#onUnbind = onUnbind
+  }
+
+  get id(): ObjectId {
+    return this.#access.id
+  }
+
+  /** The target can only be an IOAS, and is reported back unchanged. */
+  attach(target: ObjectId, call: Call): Result<ObjectId> {
+    const attached =
+      this.#access.ioas === undefined
+        ? this.#access.attach(call, target)
+        : this.#access.replace(call, target)
+    return attached ?? target
+  }
+
+  attachToIoas(ioas: Ioas, call: Call): Result<void> {
+    return this.#access.attach(call, ioas.id)
+  }
+
+  detach(): void {
+    this.#access.detach()
+  }
+
+  unbind(): void {
+    this.#access.destroy()
+    this.#onUnbind()
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The VFIO side of a machine: its groups and devices, and the nodes that open them (02 §1.1). One per
+ * machine; devices are added before or during a run.
+ */
+import type { Machine } from '../engine/machine.ts'
+import type { DeviceNode } from '../engine/node.ts'
+import { VfioDevice } from './device.ts'
+import { DeviceFile } from './device-file.ts'
+import type { VfioDriver, VirtualDma } from './driver.ts'
+import { EmulatedBinding } from './emulated.ts'
+import { VfioGroup } from './group.ts'
+import { ScratchDevice } from './scratch-device.ts'
+
+export interface EmulatedDeviceOptions {
+  /** What VFIO_GROUP_GET_DEVICE_FD calls it: an mdev's UUID, or any other name. Unique. */
+  readonly name: string
+  /** The number of its group, which it has for itself; default: the lowest that is free. */
+  readonly group?: number
+  /** Makes the driver; default: the scratch device. */
+  readonly driver?: (machine: Machine, dma: VirtualDma) => VfioDriver
+}
+
+export class Vfio {
+  readonly machine: Machine
+  readonly #groups = new Map<number, { group: VfioGroup; minor: number }>()
+  readonly #cdevs = new Map<number, VfioDevice>()
+
+  constructor(machine: Machine) {
+    this.machine = machine
+    machine.addNodes(() => this.nodes())
+  }
+
+  /**
+   * Adds an emulated device, alone in a group of its own (02 §1.1). Throws on a name or a group number
+   * that is taken.
+   */
+  addEmulated(options: EmulatedDeviceOptions): VfioDevice {
+    const { name } = options
+    if (this.device(name) !== undefined) throw new Error(`there is a device ${name} already`)
+    const number = options.group ?? lowestFree(this.#groups)
+    if (this.#groups.has(number)) throw new Error(`there is a group ${number} already`)
+    const binding: EmulatedBinding = new EmulatedBinding(name, () => driver)
+    const makeDriver = options.driver ?? ((machine, dma) => new ScratchDevice(machine, dma))
+    const driver: VfioDriver = makeDriver(this.machine, binding)
+    const group = this.#addGroup(new VfioGroup(this.machine, number, 'emulated'))
+    const cdevIndex = lowestFree(this.#cdevs)
+    const device = new VfioDevice({ name, kind: 'emulated', group, driver, binding, cdevIndex })
+    group.devices.push(device)
+    this.#cdevs.set(cdevIndex, device)
+    return device
+  }
+
+  group(number: number): VfioGroup | undefined {
+    return this.#groups.get(number)?.group
+  }
+
+  device(name: string): VfioDevice | undefined {
+    return this.devices().find((device) => device.name === name)
+  }
+
+  devices(): readonly VfioDevice[] {
+    return [...this.#groups.values()].flatMap(({ group }) => group.devices)
+  }
+
+  /** All nodes under /dev/vfio but /dev/vfio/vfio, which belongs to the engine or a native container. */
+  nodes(): readonly DeviceNode[] {
+    return [
+      ...[...this.#groups.values()].map(({ group, minor }) => groupNode(group, minor)),
+      ...[...this.#cdevs].map(([index, device]) => this.#cdevNode(device, index)),
+    ]
+  }
+
+  #addGroup(group: VfioGroup): VfioGroup {
+    const taken = new Map([...this.#groups.values()].map(({ minor }) => [minor, true]))
+    this.#groups.set(group.number, { group, minor: lowestFree(taken) })
+    return group
+  }
+
+  #cdevNode(device: VfioDevice, index: number): DeviceNode {
+    return {
+      path: device.cdevPath,
+      major: 'vfio-dev',
+      minor: index,
+      permissions: 0o600,
+      open: (_process, mode) => new DeviceFile(this.machine, device, { origin: 'cdev', mode }),
+    }
+  }
+}
+
+const groupNode = (group: VfioGroup, minor: number): DeviceNode => ({
+  path: group.path,
+  major: 'vfio',
+  minor,
+  permissions: 0o600,
+  open: (process, mode) => group.open(process, mode),
+})
+
+const lowestFree = (taken: ReadonlyMap<number, unknown>): number => {
+  let number = 0
+  while (taken.has(number)) number += 1
+  return number
+}
