@@ -41,6 +41,8 @@ export interface IommuDevice {
   }
   /** Platform isolates this device's MSIs (03 §4.1 check 3), or need not (mock). */
   readonly msiIsolated: boolean
+  /** A PCI reset with ATS is under way: attach and replace answer EBUSY (03 §5.3 step 4.6). */
+  readonly inReset?: boolean
 }
 
 /** Devices that the hardware cannot isolate from each other. */
@@ -110,7 +112,10 @@ export interface Domain {
   attachPasid?(device: IommuDevice, pasid: Pasid, old: Domain | undefined): Result<void>
   /** No device is attached and everything is unmapped. */
   free(): void
-  /** Set by the engine when the HWPT has a fault queue, before anything is attached. */
+  /**
+   * Made false by the driver; the engine sets it when the HWPT has a fault queue, before anything is
+   * attached. An attach that needs page requests which the device cannot raise may then be refused.
+   */
   faultCapable: boolean
 }
 
