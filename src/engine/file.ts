@@ -37,6 +37,11 @@ export interface SharedRegion {
   readonly length: number
   read(offset: number, into: Uint8Array): void
   write(offset: number, bytes: Uint8Array): void
+  /**
+   * The host mapped `pages` into a client: the content moves there, and reads and writes go there from
+   * now on. Called at most once per region.
+   */
+  backBy?(pages: SharedRegion): void
 }
 
 export interface OpenFile {

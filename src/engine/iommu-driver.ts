@@ -94,6 +94,8 @@ export interface PageFault {
   readonly perm: number
   readonly address: bigint
   readonly last: boolean
+  /** Flag bits beside 1 and 2 that this IOMMU lets through to user space (04 §4.5, bit 2). */
+  readonly internalFlags?: number
 }
 
 export interface PageResponse {
