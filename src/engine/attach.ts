@@ -2,7 +2,7 @@
  * Attach, replace and detach of a device's DMA without PASID (03 §5). The calls are per device, but the
  * translation they change is the group's.
  */
-import { type Iova, iova } from '../abi/brands.ts'
+import { type Iova, type ObjectId, iova } from '../abi/brands.ts'
 import { Attachment } from './attachment.ts'
 import { moveTo } from './auto-hwpt.ts'
 import type { Device } from './device.ts'
@@ -80,7 +80,12 @@ export const RidNeedsPasidHwpt = reasonKind<{ hwpt: number; pasids: readonly num
 })
 
 /** Attaches the device to what `ptId` names; returns the HWPT used. */
-export const attachDevice = (caller: Caller, device: Device, ptId: number): Result<Hwpt> => {
+export const attachDevice = (
+  caller: Caller,
+  device: Device,
+  ptId: number,
+  options: { readonly throughContainer: boolean } = { throughContainer: false },
+): Result<Hwpt> => {
   const hwpt = moveTo(
     caller,
     {
@@ -91,7 +96,7 @@ export const attachDevice = (caller: Caller, device: Device, ptId: number): Resu
     },
     ptId,
   )
-  if (!(hwpt instanceof Refusal)) announce(device, [device], hwpt)
+  if (!(hwpt instanceof Refusal)) announce(device, [device], hwpt, options)
   return hwpt
 }
 
@@ -109,11 +114,16 @@ export const replaceDevice = (caller: Caller, device: Device, ptId: number): Res
     ptId,
   )
   if (!(hwpt instanceof Refusal) && device.group.rid !== before)
-    announce(device, device.group.rid?.devices ?? [], hwpt, before?.hwpt)
+    announce(device, device.group.rid?.devices ?? [], hwpt, { replaced: before?.hwpt.id })
   return hwpt
 }
 
-const announce = (through: Device, devices: Iterable<Device>, hwpt: Hwpt, replaced?: Hwpt): void => {
+const announce = (
+  through: Device,
+  devices: Iterable<Device>,
+  hwpt: Hwpt,
+  how: { readonly throughContainer?: boolean; readonly replaced?: ObjectId | undefined },
+): void => {
   const { context } = through
   if (context.machine.observer === undefined) return
   for (const device of devices)
@@ -124,8 +134,8 @@ const announce = (through: Device, devices: Iterable<Device>, hwpt: Hwpt, replac
       ioas: hwpt.paging.ioas.id,
       hwpt: hwpt.id,
       through: through.id,
-      replaced: replaced?.id,
-      throughContainer: false,
+      ...(how.replaced === undefined ? {} : { replaced: how.replaced }),
+      throughContainer: how.throughContainer ?? false,
     })
 }
 

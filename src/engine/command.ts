@@ -78,6 +78,11 @@ export interface Request<F extends Fields> {
    * (01 §4.2). Refuses with EFAULT; undoing the operation is the handler's business.
    */
   respond(changed?: Partial<DecodedFields<F>>): Result<void>
+  /**
+   * Can a response be written? Writes the structure back unchanged. For commands that give the caller a
+   * descriptor, which cannot be taken back: after a successful probe `respond` is no fallible step.
+   */
+  probe(): Result<void>
 }
 
 /** What a handler returns: nothing for 0, or the ioctl's own positive result. */
@@ -97,6 +102,7 @@ export const command = <F extends Fields>(
   // The table keeps commands of every structure side by side.
   ioctl: ioctl as unknown as IommufdCommand,
   run: (context, call, argument, bytes) => {
+    let probed = false
     const result = handler({
       context,
       call,
@@ -105,7 +111,13 @@ export const command = <F extends Fields>(
       respond: (changed) => {
         if (changed !== undefined) ioctl.struct.encode(changed, bytes)
         context.machine.callOutput = bytes
-        return copyToUser(call, argument, bytes)
+        if (!probed) return copyToUser(call, argument, bytes)
+        call.memory.write(argument, bytes)
+      },
+      probe: () => {
+        const refusal = copyToUser(call, argument, bytes)
+        probed = !(refusal instanceof Refusal)
+        return refusal
       },
     })
     return result ?? 0

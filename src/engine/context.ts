@@ -11,6 +11,7 @@ import { ObjectTable } from './objects.ts'
 import { SourceOwners } from './page-source.ts'
 import type { Call, Process } from './ports.ts'
 import type { Result } from './reason.ts'
+import { SoftwareMsi } from './software-msi.ts'
 
 /** How locked memory of unprivileged mappings is charged (01 §8.1): 0 and 1 of RLIMIT_MODE. */
 export type AccountingMode = 'user' | 'process'
@@ -31,6 +32,8 @@ export class Context implements OpenFile {
   readonly number: number
   readonly objects = new ObjectTable()
   readonly regions: MmapRegions
+  /** Interrupt doorbell pages and their IOVAs (03 §5.6). */
+  readonly softwareMsi = new SoftwareMsi()
   readonly owners = new SourceOwners(this)
   accounting: AccountingMode
   /** The IOAS that the VFIO container ioctls act on (02 §2.1); does not count as a user. */

@@ -1,5 +1,5 @@
 /** The event stream's vocabulary. A new kind of event is added here and nowhere else. */
-import type { ByteLength, Iova, ObjectId } from '../abi/brands.ts'
+import type { ByteLength, Iova, ObjectId, Pasid } from '../abi/brands.ts'
 import type { Refusal } from './reason.ts'
 
 /** Number of a context within a run, from 1, in order of open. */
@@ -76,11 +76,27 @@ export type EngineEvent =
       readonly by: 'auto' | 'set' | 'clear' | 'destroy'
     })
   | (InContext & {
+      readonly type: 'device-bound'
+      readonly device: string
+      readonly object: ObjectId
+      readonly group: number
+    })
+  | (InContext & {
+      readonly type: 'device-unbound'
+      readonly device: string
+      readonly object: ObjectId
+    })
+  | (InContext & {
       readonly type: 'attached'
       readonly device: string
       readonly object: ObjectId
       readonly ioas: ObjectId
-      readonly hwpt?: ObjectId
+      readonly hwpt?: ObjectId | undefined
+      readonly pasid?: Pasid | undefined
+      /** The device of the group through which a replace moved this one (03 §5.7). */
+      readonly through?: ObjectId | undefined
+      /** The HWPT it was on before, for a replace. */
+      readonly replaced?: ObjectId | undefined
       /** True when the IOAS was chosen as the compat IOAS of a container (02 §2.5). */
       readonly throughContainer: boolean
     })
@@ -89,6 +105,70 @@ export type EngineEvent =
       readonly device: string
       readonly object: ObjectId
       readonly ioas: ObjectId
+      readonly hwpt?: ObjectId | undefined
+      readonly pasid?: Pasid | undefined
+    })
+  /** 03 §5.7: a failed replace within one IOAS took away regions that the devices still need. */
+  | (InContext & {
+      readonly type: 'reservations-lost'
+      readonly devices: readonly string[]
+      readonly ioas: ObjectId
+    })
+  | (InContext & {
+      readonly type: 'dirty-tracking'
+      readonly hwpt: ObjectId
+      readonly enabled: boolean
+    })
+  | (InContext & {
+      readonly type: 'dirty-read'
+      readonly hwpt: ObjectId
+      readonly iova: Iova
+      readonly length: ByteLength
+      readonly dirty: ByteLength
+      readonly cleared: boolean
+      /** Where the walk met unmapped space or an error, if it did: nothing from there on was looked at. */
+      readonly stoppedAt?: Iova | undefined
+      /** Dirty spans that did not reach the caller because its bitmap could not be written. */
+      readonly lostSpans: number
+    })
+  | (InContext & {
+      readonly type: 'page-fault'
+      readonly device: string
+      readonly hwpt?: ObjectId | undefined
+      readonly queue?: ObjectId | undefined
+      readonly pasid?: Pasid | undefined
+      readonly grpid: number
+      /** IOMMU_PGFAULT_PERM_* bits. */
+      readonly perm: number
+      readonly address: bigint
+      /** Answered INVALID at once, waiting for the last of its group, or in the queue with its group. */
+      readonly outcome: 'refused' | 'kept' | 'queued'
+    })
+  | (InContext & {
+      readonly type: 'page-response'
+      readonly device: string
+      readonly queue: ObjectId
+      readonly pasid?: Pasid | undefined
+      readonly grpid: number
+      /** 0 success, 1 invalid. */
+      readonly code: number
+      readonly by: 'user' | 'cancelled'
+    })
+  | (InContext & {
+      readonly type: 'invalidated'
+      readonly object: ObjectId
+      readonly requests: number
+      readonly handled: number
+    })
+  | (InContext & {
+      readonly type: 'virtual-event'
+      readonly viommu: ObjectId
+      readonly queue: ObjectId
+      readonly eventType: number
+      readonly sequence: number
+      readonly payload: Uint8Array
+      /** The queue was full. */
+      readonly lost: boolean
     })
   /** 02 §2.5: devices of one container now translate through different IOASes. */
   | (InContext & {

@@ -3,8 +3,11 @@
  * user space to read them and to answer.
  */
 import { type UserVa, hex } from '../abi/brands.ts'
+import { IOMMU_FAULT_QUEUE_ALLOC } from '../abi/iommufd/events.ts'
 import type { Attachment } from './attachment.ts'
+import { command } from './command.ts'
 import { EventFile, MAX_TRANSFER } from './event-file.ts'
+import { publishWithFile } from './event-file-alloc.ts'
 import { Fifo } from './fifo.ts'
 import type { IommuDevice, PageFault } from './iommu-driver.ts'
 import { type DestroyedBy, KernelObject } from './objects.ts'
@@ -20,6 +23,13 @@ export const PAGE_RESP_INVALID = 1
 
 const FLAG_PASID_VALID = 1
 const FLAG_LAST_PAGE = 2
+
+export const FaultQueueFlagsUnknown = reasonKind<{ flags: number }>({
+  code: 'fault-queue-flags-unknown',
+  errno: 'EOPNOTSUPP',
+  cite: '04 §4.1',
+  say: ({ flags }) => `flags ${hex(flags)} must be 0`,
+})
 
 export const FaultReadLength = reasonKind<{ count: number }>({
   code: 'fault-read-length',
@@ -296,3 +306,17 @@ const encode = (group: FaultGroup, cookie: number): Uint8Array => {
   })
   return bytes
 }
+
+export const faultQueueAlloc = command(
+  IOMMU_FAULT_QUEUE_ALLOC,
+  ({ args, call, context, probe, respond }): Result<void> => {
+    if (args.flags !== 0) return refuse(FaultQueueFlagsUnknown, { flags: args.flags })
+    const id = context.objects.reserve(call)
+    if (id instanceof Refusal) return id
+    const queue = new FaultQueue(context, id)
+    queue.file = new FaultQueueFile(queue)
+    return publishWithFile(call, queue, queue.file, probe, (fd) =>
+      respond({ out_fault_id: id, out_fault_fd: fd }),
+    )
+  },
+)

@@ -42,6 +42,12 @@ export abstract class Hwpt extends KernelObject {
     this.domain.faultCapable = true
   }
 
+  /** Gives back an HWPT that was never published: its creation failed further on. */
+  discard(): void {
+    this.context.objects.abort(this.id)
+    this.teardown('undo')
+  }
+
   protected dropFaultQueue(): void {
     if (this.#fault !== undefined) this.#fault.users--
     this.#fault = undefined

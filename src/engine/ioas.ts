@@ -104,8 +104,8 @@ export class Ioas extends KernelObject {
     throw new Error('not built yet')
   }
 
-  /** Areas that intersect the range (default: all), ascending. */
-  forEachArea(_visit: (area: AreaView) => void, _range?: IovaRange): void {
+  /** Areas that intersect the range (default: all), ascending, until `visit` returns false. */
+  forEachArea(_visit: (area: AreaView) => unknown, _range?: IovaRange): void {
     throw new Error('not built yet')
   }
 

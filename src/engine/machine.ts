@@ -8,6 +8,7 @@ import type { CallNumber } from './events.ts'
 import type { OpenFile, OpenMode } from './file.ts'
 import { FrameTable } from './frames.ts'
 import type { DeviceNode } from './node.ts'
+import { IommuGroups } from './iommu-group.ts'
 import type { Observer } from './observer.ts'
 import { PhysicalMemory } from './physical-memory.ts'
 import type { Call, Process } from './ports.ts'
@@ -23,6 +24,8 @@ export interface MachineOptions {
   readonly compatIoas?: 'linux' | 'strict'
   /** A kernel with CONFIG_VFIO_NOIOMMU, as distributions ship it: the default. */
   readonly noIommu?: boolean
+  /** Devices whose interrupts the platform does not isolate can be bound all the same (03 §4.1 check 3). */
+  readonly allowUnsafeInterrupts?: boolean
   readonly observer?: Observer
   /** Commands beside the engine's own: the test interface registers IOMMU_TEST_CMD so. */
   readonly commands?: readonly Command[]
@@ -33,6 +36,9 @@ export class Machine {
   readonly testInterface: boolean
   readonly compatIoas: 'linux' | 'strict'
   readonly noIommu: boolean
+  readonly allowUnsafeInterrupts: boolean
+  /** What the engine knows of each IOMMU group: owner, translation, attachments. */
+  readonly groups = new IommuGroups()
   observer: Observer | undefined
   /** Commands by the low 8 bits of their request number. */
   readonly commands: ReadonlyMap<number, Command>
@@ -57,6 +63,7 @@ export class Machine {
     this.testInterface = options.testInterface ?? false
     this.compatIoas = options.compatIoas ?? 'linux'
     this.noIommu = options.noIommu ?? true
+    this.allowUnsafeInterrupts = options.allowUnsafeInterrupts ?? false
     this.observer = options.observer
     const table = new Map<number, Command>()
     for (const command of [...commands, ...(options.commands ?? [])])

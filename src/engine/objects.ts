@@ -86,9 +86,14 @@ export abstract class KernelObject {
   /** The ID is free already and nobody uses the object: give back what it holds. */
   abstract teardown(by: DestroyedBy): void
 
-  /** Who uses this object, for people: `hwpt 3`, `device 2`. Used only in refusals. */
-  usedBy(): readonly string[] {
+  /** Objects on whose users this one counts, each as often as it counts. */
+  holds(): readonly KernelObject[] {
     return []
+  }
+
+  /** Who uses this object, for people: `hwpt-paging 3`, `device 2`. Used only in refusals. */
+  usedBy(): readonly string[] {
+    return [...this.context.objects].filter((other) => other.holds().includes(this)).map(String)
   }
 
   toString(): string {

@@ -3,18 +3,60 @@
  * guest. A full queue loses events; one marker at its end says so.
  */
 import { type UserVa, hex } from '../abi/brands.ts'
+import { IOMMU_VEVENTQ_ALLOC } from '../abi/iommufd/events.ts'
+import { command } from './command.ts'
 import { EventFile, MAX_TRANSFER } from './event-file.ts'
+import { publishWithFile } from './event-file-alloc.ts'
 import { Fifo } from './fifo.ts'
 import { type DestroyedBy, KernelObject } from './objects.ts'
 import type { Call } from './ports.ts'
-import { type Refusal, type Result, reasonKind, refuse } from './reason.ts'
-import type { Viommu } from './viommu.ts'
+import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
+import { Viommu } from './viommu.ts'
 
 /** `struct iommufd_vevent_header`. */
 const HEADER = 8
 const FLAG_LOST_EVENTS = 1
 /** Sequence numbers run from 0 to this, then again from 0. */
 const LAST_SEQUENCE = 0x7fff_ffff
+
+/** Largest `veventq_depth`. */
+const MAX_DEPTH = 0x8_0000
+
+export const VeventqFlagsOrType = reasonKind<{
+  flags: number
+  reserved: number
+  eventType: number
+}>({
+  code: 'veventq-flags-or-type',
+  errno: 'EOPNOTSUPP',
+  cite: '04 §7.2 check 1',
+  say: ({ flags, reserved, eventType }) =>
+    flags !== 0
+      ? `flags ${hex(flags)} must be 0`
+      : reserved !== 0
+        ? `__reserved ${hex(reserved)} must be 0`
+        : `type ${eventType} (default) is no event type`,
+})
+
+export const VeventqDepth = reasonKind<{ depth: number }>({
+  code: 'veventq-depth',
+  errno: 'EINVAL',
+  cite: '04 §7.2 check 2',
+  say: ({ depth }) => `veventq_depth ${depth} is not between 1 and ${MAX_DEPTH}`,
+})
+
+export const VeventqOfTypeExists = reasonKind<{
+  viommu: number
+  eventType: number
+  queue: number
+}>({
+  code: 'veventq-of-type-exists',
+  errno: 'EEXIST',
+  cite: '04 §7.2 check 4',
+  say: ({ viommu, eventType, queue }) =>
+    `vIOMMU ${viommu} has event queue ${queue} of type ${hex(eventType)} already`,
+  advice: 'Closing its file does not destroy a queue: destroy it by ID.',
+})
 
 export const EventReadTooShort = reasonKind<{ count: number }>({
   code: 'event-read-too-short',
@@ -190,3 +232,26 @@ const deliver = (
   if (call.memory.write(address, event) < event.length)
     return refuse(EventBufferUnwritable, { address, length: event.length })
 }
+
+/** The type is not compared with what the vIOMMU can report: such a queue just stays empty. */
+export const veventqAlloc = command(
+  IOMMU_VEVENTQ_ALLOC,
+  ({ args, call, context, probe, respond }): Result<void> => {
+    const { flags, type: eventType, veventq_depth: depth } = args
+    if (flags !== 0 || args.__reserved !== 0 || eventType === 0)
+      return refuse(VeventqFlagsOrType, { flags, reserved: args.__reserved, eventType })
+    if (depth === 0 || depth > MAX_DEPTH) return refuse(VeventqDepth, { depth })
+    const viommu = context.objects.find(args.viommu_id, Viommu, 'viommu', call)
+    if (viommu instanceof Refusal) return viommu
+    const other = viommu.eventQueues.get(eventType)
+    if (other !== undefined)
+      return refuse(VeventqOfTypeExists, { viommu: viommu.id, eventType, queue: other.id })
+    const id = context.objects.reserve(call)
+    if (id instanceof Refusal) return id
+    const queue = new Veventq(viommu, id, eventType, depth)
+    queue.file = new VeventqFile(queue)
+    return publishWithFile(call, queue, queue.file, probe, (fd) =>
+      respond({ out_veventq_id: id, out_veventq_fd: fd }),
+    )
+  },
+)
