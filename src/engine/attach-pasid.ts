@@ -150,8 +150,7 @@ const attachTo = (device: Device, pasid: Pasid, hwpt: Hwpt): Result<void> => {
 const checkFitness = (device: Device, hwpt: Hwpt): Refusal | undefined => {
   const refusal = checkPri(device, hwpt)
   if (refusal !== undefined) return refusal
-  if (!hwpt.pasidCompatible)
-    return refuse(PasidNeedsPasidHwpt, { hwpt: hwpt.id, role: 'target' })
+  if (!hwpt.pasidCompatible) return refuse(PasidNeedsPasidHwpt, { hwpt: hwpt.id, role: 'target' })
   const rid = device.group.rid?.hwpt
   if (rid !== undefined && !rid.pasidCompatible)
     return refuse(PasidNeedsPasidHwpt, { hwpt: rid.id, role: 'rid' })

@@ -2,7 +2,7 @@
  * Attach, replace and detach of a device's DMA without PASID (03 §5). The calls are per device, but the
  * translation they change is the group's.
  */
-import { type Iova, type ObjectId, iova } from '../abi/brands.ts'
+import { type Iova, iova, type ObjectId } from '../abi/brands.ts'
 import { Attachment } from './attachment.ts'
 import { moveTo } from './auto-hwpt.ts'
 import type { Device } from './device.ts'
@@ -34,7 +34,8 @@ export const GroupOnOtherHwpt = reasonKind<{
   say: ({ group, hwpt, wanted, through }) =>
     `IOMMU group ${group} is on HWPT ${hwpt} through ${through.join(', ')}, so that another of its devices ` +
     `cannot be attached to HWPT ${wanted}`,
-  advice: 'Devices of one group share one translation: attach to the same HWPT, or replace it for the group.',
+  advice:
+    'Devices of one group share one translation: attach to the same HWPT, or replace it for the group.',
 })
 
 export const DeviceNotAttached = reasonKind<{ device: string; group: number }>({
@@ -49,7 +50,8 @@ export const ReservedRegionsFail = reasonKind<{ device: string }>({
   code: 'reserved-regions-fail',
   errno: 'EINVAL',
   cite: '05 §A.11',
-  say: ({ device }) => `taking the reserved regions of ${device} was made to fail (injected failure)`,
+  say: ({ device }) =>
+    `taking the reserved regions of ${device} was made to fail (injected failure)`,
 })
 
 export const MsiWindowsContradict = reasonKind<{ device: string }>({

@@ -54,7 +54,9 @@ const moveToNew = (caller: Caller, move: Move, ioas: Ioas): Result<Hwpt> => {
   const hwpt = allocatePaging(caller, move.device, ioas, { auto: true, flags: 0 })
   if (hwpt instanceof Refusal) return hwpt
   const refusal =
-    move.kind === 'attach' ? attachThenFill(caller, move, hwpt) : fillThenReplace(caller, move, hwpt)
+    move.kind === 'attach'
+      ? attachThenFill(caller, move, hwpt)
+      : fillThenReplace(caller, move, hwpt)
   if (refusal instanceof Refusal) {
     hwpt.discard()
     return refusal

@@ -1,5 +1,5 @@
 /** IOMMU_HWPT_SET_DIRTY_TRACKING and IOMMU_HWPT_GET_DIRTY_BITMAP (03 §12). */
-import { type ByteLength, type Iova, MAX_U64, byteLength, hex, iova } from '../abi/brands.ts'
+import { type ByteLength, byteLength, hex, type Iova, iova, MAX_U64 } from '../abi/brands.ts'
 import { IOMMU_HWPT_GET_DIRTY_BITMAP, IOMMU_HWPT_SET_DIRTY_TRACKING } from '../abi/iommufd/hwpt.ts'
 import { command } from './command.ts'
 import { UserBitmap } from './dirty-bitmap.ts'

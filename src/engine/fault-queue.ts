@@ -2,7 +2,7 @@
  * Fault objects and their files (04 §4): page requests of devices, gathered to groups, wait here for
  * user space to read them and to answer.
  */
-import { type UserVa, hex } from '../abi/brands.ts'
+import { hex, type UserVa } from '../abi/brands.ts'
 import { IOMMU_FAULT_QUEUE_ALLOC } from '../abi/iommufd/events.ts'
 import type { Attachment } from './attachment.ts'
 import { command } from './command.ts'
@@ -92,7 +92,8 @@ export const FaultCookieUnknown = reasonKind<{
     `cookie ${cookie} awaits no answer (${
       outstanding.length === 0 ? 'none does' : `outstanding: ${outstanding.join(', ')}`
     }): it was never given out, is answered, or its device left the HWPT`,
-  advice: 'Answer each group once, with the cookie of any of its messages, before the device is detached.',
+  advice:
+    'Answer each group once, with the cookie of any of its messages, before the device is detached.',
 })
 
 /** A complete page request group: its last fault is the last of the list. */

@@ -1,5 +1,5 @@
 /** IOMMU_GET_HW_INFO (03 §10): what the IOMMU in front of a device can do. */
-import { type UserVa, hex } from '../abi/brands.ts'
+import { hex, type UserVa } from '../abi/brands.ts'
 import { IOMMU_GET_HW_INFO } from '../abi/iommufd/hw-info.ts'
 import { command } from './command.ts'
 import { Device } from './device.ts'
@@ -37,25 +37,28 @@ export const HwInfoUnwritable = reasonKind<{ address: UserVa; length: number }>(
   advice: 'data_len says how many bytes at data_uptr are yours; 0 asks for the length only.',
 })
 
-export const getHwInfo = command(IOMMU_GET_HW_INFO, ({ args, call, context, respond }): Result<void> => {
-  if ((args.flags & ~FLAG_INPUT_TYPE) !== 0)
-    return refuse(HwInfoFlagsUnknown, { flags: args.flags })
-  if (args.__reserved.some((byte) => byte !== 0)) return refuse(HwInfoReservedNotZero, {})
-  const wanted = (args.flags & FLAG_INPUT_TYPE) === 0 ? 0 : args.in_data_type
-  const device = context.objects.find(args.dev_id, Device, 'device', call)
-  if (device instanceof Refusal) return device
-  const { iommuDevice } = device
-  const info = iommuDevice.instance.driver.hwInfo?.(iommuDevice, wanted) ?? NO_INFO
-  if (info instanceof Refusal) return info
-  const refusal = copyOut(call, args.data_uptr, args.data_len, info.data)
-  if (refusal !== undefined) return refusal
-  return respond({
-    data_len: info.data.length,
-    out_data_type: info.type,
-    out_max_pasid_log2: log2(iommuDevice.maxPasids),
-    out_capabilities: capabilities(iommuDevice),
-  })
-})
+export const getHwInfo = command(
+  IOMMU_GET_HW_INFO,
+  ({ args, call, context, respond }): Result<void> => {
+    if ((args.flags & ~FLAG_INPUT_TYPE) !== 0)
+      return refuse(HwInfoFlagsUnknown, { flags: args.flags })
+    if (args.__reserved.some((byte) => byte !== 0)) return refuse(HwInfoReservedNotZero, {})
+    const wanted = (args.flags & FLAG_INPUT_TYPE) === 0 ? 0 : args.in_data_type
+    const device = context.objects.find(args.dev_id, Device, 'device', call)
+    if (device instanceof Refusal) return device
+    const { iommuDevice } = device
+    const info = iommuDevice.instance.driver.hwInfo?.(iommuDevice, wanted) ?? NO_INFO
+    if (info instanceof Refusal) return info
+    const refusal = copyOut(call, args.data_uptr, args.data_len, info.data)
+    if (refusal !== undefined) return refusal
+    return respond({
+      data_len: info.data.length,
+      out_data_type: info.type,
+      out_max_pasid_log2: log2(iommuDevice.maxPasids),
+      out_capabilities: capabilities(iommuDevice),
+    })
+  },
+)
 
 /** A driver without the operation reports nothing, whatever was asked. */
 const NO_INFO = { type: 0, data: new Uint8Array(0) }

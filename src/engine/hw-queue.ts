@@ -4,13 +4,13 @@
  */
 import {
   type ByteLength,
+  byteLength,
+  hex,
   type Iova,
+  iova,
   MAX_U64,
   type ObjectId,
   type PhysAddr,
-  byteLength,
-  hex,
-  iova,
   physAddr,
 } from '../abi/brands.ts'
 import { IOMMU_HW_QUEUE_ALLOC } from '../abi/iommufd/viommu.ts'

@@ -1,6 +1,7 @@
 /** IOMMU_HWPT_ALLOC (03 §7): paging HWPTs over an IOAS, nested ones on a parent or a vIOMMU. */
-import { IOMMU_HWPT_ALLOC } from '../abi/iommufd/hwpt.ts'
+
 import { hex } from '../abi/brands.ts'
+import { IOMMU_HWPT_ALLOC } from '../abi/iommufd/hwpt.ts'
 import { command } from './command.ts'
 import { Device } from './device.ts'
 import { driverData } from './driver-data.ts'
@@ -8,7 +9,7 @@ import { FaultQueue } from './fault-queue.ts'
 import { type Hwpt, HwptFlag, HwptNested, HwptPaging } from './hwpt.ts'
 import { Ioas } from './ioas.ts'
 import type { DriverData, IommuDevice, PagingDomain } from './iommu-driver.ts'
-import { type Caller, LookUpFails } from './objects.ts'
+import type { Caller } from './objects.ts'
 import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
 import { Viommu } from './viommu.ts'
 
@@ -90,7 +91,8 @@ export const NestingNotOffered = reasonKind<{ driver: string }>({
   code: 'nesting-not-offered',
   errno: 'EOPNOTSUPP',
   cite: '03 §7.4 step 6',
-  say: ({ driver }) => `the IOMMU driver ${driver} has no nested page tables on this kind of parent`,
+  say: ({ driver }) =>
+    `the IOMMU driver ${driver} has no nested page tables on this kind of parent`,
 })
 
 export const NestedNeedsData = reasonKind({
@@ -173,10 +175,7 @@ const pagingOn = (
   if ((flags !== 0 || data !== undefined) && driver.allocPaging === undefined)
     return refuse(DriverTakesNoOptions, { driver: driver.name, flags })
   if ((flags & ~ALL_FLAGS) !== 0) return refuse(HwptFlagsUnknown, { flags, allowed: ALL_FLAGS })
-  if (
-    (flags & HwptFlag.DIRTY_TRACKING) !== 0 &&
-    !driver.capable(iommuDevice, 'dirty-tracking')
-  )
+  if ((flags & HwptFlag.DIRTY_TRACKING) !== 0 && !driver.capable(iommuDevice, 'dirty-tracking'))
     return refuse(DeviceCannotTrackDirty, { device: device.name })
   if ((flags & HwptFlag.FAULT_ID_VALID) !== 0 && (flags & HwptFlag.NEST_PARENT) !== 0)
     return refuse(ParentTakesNoFaults, {})

@@ -1,5 +1,5 @@
 /** IOMMU_HWPT_INVALIDATE (03 §11): requests of the user to the caches of a nested HWPT or a vIOMMU. */
-import { type UserVa, hex } from '../abi/brands.ts'
+import { hex, type UserVa } from '../abi/brands.ts'
 import { IOMMU_HWPT_INVALIDATE } from '../abi/iommufd/hwpt.ts'
 import { command } from './command.ts'
 import type { Context } from './context.ts'
@@ -78,10 +78,7 @@ const invalidate = (
   const { entryCount: entries, entryLength } = requests
   if (
     entries !== 0 &&
-    (address === 0n ||
-      entryLength === 0 ||
-      entryLength > MAX_ENTRY_LENGTH ||
-      entries > MAX_ENTRIES)
+    (address === 0n || entryLength === 0 || entryLength > MAX_ENTRY_LENGTH || entries > MAX_ENTRIES)
   )
     return refuse(InvalidateArrayInvalid, { address, entryLength, entries })
   if (call.fails('look-up-object')) return refuse(LookUpFails, { id })

@@ -1,5 +1,5 @@
 /** Hardware page tables: HWPT_PAGING mirrors an IOAS, HWPT_NESTED is the user's own stage 1 (03 §1). */
-import { type Iova, type ObjectId, type PhysAddr, byteLength } from '../abi/brands.ts'
+import { byteLength, type Iova, type ObjectId, type PhysAddr } from '../abi/brands.ts'
 import type { Context } from './context.ts'
 import type { FaultQueue } from './fault-queue.ts'
 import type { DomainLink, Ioas } from './ioas.ts'

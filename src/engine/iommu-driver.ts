@@ -206,7 +206,7 @@ export interface IommuDriver {
 
 /** What a vIOMMU driver may ask of the engine. */
 export interface ViommuServices {
-  readonly type: number
+  readonly viommuType: number
   readonly instance: IommuInstance
   /** The device with this virtual ID in this vIOMMU. */
   deviceOf(virtId: bigint): IommuDevice | undefined

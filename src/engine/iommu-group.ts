@@ -4,7 +4,7 @@
  * The hardware's view lives here (current domain, PASID table); which HWPTs and devices stand behind it
  * is recorded as attachments by `attach.ts` and `attach-pasid.ts`.
  */
-import { type Iova, type Pasid, type PhysAddr, hex } from '../abi/brands.ts'
+import { hex, type Iova, type Pasid, type PhysAddr } from '../abi/brands.ts'
 import type { Attachment } from './attachment.ts'
 import type { Device } from './device.ts'
 import type {

@@ -2,13 +2,7 @@
  * The regions that IOMMU drivers publish for `mmap()` on the iommufd (04 §9): their offsets, and who
  * maps them.
  */
-import {
-  type ByteLength,
-  type FileOffset,
-  byteLength,
-  fileOffset,
-  hex,
-} from '../abi/brands.ts'
+import { type ByteLength, byteLength, type FileOffset, fileOffset, hex } from '../abi/brands.ts'
 import type { Context } from './context.ts'
 import type { MmapRegion, MmapRequest, SharedRegion } from './file.ts'
 import type { KernelObject } from './objects.ts'
@@ -81,8 +75,7 @@ export class RegionMemory implements SharedRegion {
 
   read(offset: number, into: Uint8Array): void {
     if (this.#pages !== undefined) this.#pages.read(offset, into)
-    else if (this.#bytes !== undefined)
-      into.set(this.#bytes.subarray(offset, offset + into.length))
+    else if (this.#bytes !== undefined) into.set(this.#bytes.subarray(offset, offset + into.length))
   }
 
   write(offset: number, bytes: Uint8Array): void {

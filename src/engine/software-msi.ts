@@ -2,7 +2,7 @@
  * The software MSI window (03 §5.6): on platforms that translate interrupt writes, the doorbell pages
  * of interrupt controllers are mapped into the domains of the devices that use them.
  */
-import { type Iova, type PhysAddr, byteLength, hex, iova } from '../abi/brands.ts'
+import { byteLength, hex, type Iova, iova, type PhysAddr } from '../abi/brands.ts'
 import type { Device } from './device.ts'
 import type { HwptPaging } from './hwpt.ts'
 import type { GroupState } from './iommu-group.ts'
@@ -43,10 +43,7 @@ export class SoftwareMsi {
  * An interrupt of an attached device is set up: where the device must write to reach the doorbell at
  * `doorbell`. Undefined where MSIs are not translated (no window), or nothing is attached.
  */
-export const translateDoorbell = (
-  device: Device,
-  doorbell: PhysAddr,
-): Result<Iova | undefined> => {
+export const translateDoorbell = (device: Device, doorbell: PhysAddr): Result<Iova | undefined> => {
   const { group } = device
   if (group.softwareMsiStart === undefined || group.rid === undefined) return undefined
   const page = (doorbell & ~(PAGE - 1n)) as PhysAddr

@@ -1,5 +1,5 @@
 /** vDEVICEs: what a device is called inside a vIOMMU (04 §6). */
-import { type ObjectId, hex } from '../abi/brands.ts'
+import { hex, type ObjectId } from '../abi/brands.ts'
 import { IOMMU_VDEVICE_ALLOC } from '../abi/iommufd/viommu.ts'
 import { command } from './command.ts'
 import { Device } from './device.ts'

@@ -2,7 +2,7 @@
  * Virtual event queues (04 §7): what an IOMMU driver reports for a vIOMMU, for its user to hand to the
  * guest. A full queue loses events; one marker at its end says so.
  */
-import { type UserVa, hex } from '../abi/brands.ts'
+import { hex, type UserVa } from '../abi/brands.ts'
 import { IOMMU_VEVENTQ_ALLOC } from '../abi/iommufd/events.ts'
 import { command } from './command.ts'
 import { EventFile, MAX_TRANSFER } from './event-file.ts'
@@ -151,8 +151,7 @@ export class Veventq extends KernelObject {
   oldest(): Uint8Array | undefined {
     const event = this.#events.first()
     if (event !== undefined) return entry(0, event.sequence, event.payload)
-    if (this.#marker !== undefined)
-      return entry(FLAG_LOST_EVENTS, this.#marker, new Uint8Array(0))
+    if (this.#marker !== undefined) return entry(FLAG_LOST_EVENTS, this.#marker, new Uint8Array(0))
   }
 
   /** The oldest entry was read. */

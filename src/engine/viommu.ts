@@ -1,5 +1,5 @@
 /** Virtual IOMMUs: a slice of a physical IOMMU that user space gives to a guest (04 §5). */
-import { type ObjectId, hex } from '../abi/brands.ts'
+import { hex, type ObjectId } from '../abi/brands.ts'
 import { IOMMU_VIOMMU_ALLOC } from '../abi/iommufd/viommu.ts'
 import { command } from './command.ts'
 import { Device } from './device.ts'
@@ -23,7 +23,9 @@ export const ViommuFlagsOrType = reasonKind<{ flags: number; viommuType: number 
   errno: 'EOPNOTSUPP',
   cite: '04 §5 check 1',
   say: ({ flags, viommuType }) =>
-    flags !== 0 ? `flags ${hex(flags)} must be 0` : `type ${viommuType} (default) is no vIOMMU type`,
+    flags !== 0
+      ? `flags ${hex(flags)} must be 0`
+      : `type ${viommuType} (default) is no vIOMMU type`,
 })
 
 export const ViommuTypeNotOffered = reasonKind<{
@@ -153,8 +155,8 @@ export const viommuAlloc = command(
     const viommu = new Viommu(parent, id, instance, args.type)
     const data = driverData(call, args.type, args.data_uptr, args.data_len)
     const ops = driver.initViommu(viommu, parent.domain, data)
-    const refusal =
-      ops instanceof Refusal ? ops : (viommu.ready(ops), respond({ out_viommu_id: id }))
+    if (!(ops instanceof Refusal)) viommu.ready(ops)
+    const refusal = ops instanceof Refusal ? ops : respond({ out_viommu_id: id })
     if (refusal instanceof Refusal) {
       objects.abort(id)
       viommu.teardown('undo')
