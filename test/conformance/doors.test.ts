@@ -42,7 +42,9 @@ const door = (
   )
 }
 
-const engineMissing = commands.length < 9 ? 'it does not serve the core commands yet' : undefined
+const engineMissing = !commands.some(({ ioctl }) => ioctl.name === 'IOMMU_IOAS_ALLOC')
+  ? 'it does not serve the core commands yet'
+  : undefined
 door('the engine in-process', engineMissing, async (script) => playOnEngine(script))
 
 const underRun = (name: string, client: Client | undefined): void =>
