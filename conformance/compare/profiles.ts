@@ -1,0 +1,4 @@
+/** The kinds of random sequence. */
+import { containerProfile, coreProfile, type Profile } from './sequence.ts'
+
+export const profiles: readonly Profile[] = [coreProfile, containerProfile]
