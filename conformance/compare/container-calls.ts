@@ -3,7 +3,7 @@
 import { hexBytes, words } from '../example.ts'
 import { ARRAY, STRUCT } from '../places.ts'
 import { type RandomCall, valueCall } from './call.ts'
-import { aLength, anAddress, anIova, wellFormedOrNot } from './core-calls.ts'
+import { aLength, anAddress, anIova, type Remembered, wellFormedOrNot } from './core-calls.ts'
 import type { Random } from './random.ts'
 
 const infoOf = (random: Random): RandomCall => {
@@ -21,19 +21,23 @@ const infoOf = (random: Random): RandomCall => {
   }
 }
 
-const mapDma = (random: Random): RandomCall =>
-  wellFormedOrNot(random, {
+const mapDma = (random: Random, remembered: Remembered): RandomCall => {
+  const [iova, size] = [anIova(random), aLength(random)]
+  remembered.add(1, iova, size)
+  return wellFormedOrNot(random, {
     name: 'VFIO_IOMMU_MAP_DMA',
     fields: {
       flags: random.pick([3, 3, 3, 3, 1, 2, 0, 4, 7]),
       vaddr: anAddress(random),
-      iova: anIova(random),
-      size: aLength(random),
+      iova,
+      size,
     },
   })
+}
 
-const unmapDma = (random: Random): RandomCall =>
-  wellFormedOrNot(random, {
+const unmapDma = (random: Random, remembered: Remembered): RandomCall => {
+  const { iova, length } = remembered.range(random)
+  return wellFormedOrNot(random, {
     name: 'VFIO_IOMMU_UNMAP_DMA',
     fields: random.chance(10)
       ? { flags: 2, iova: 0n, size: random.chance(80) ? 0n : 0x1000n }
@@ -44,13 +48,14 @@ const unmapDma = (random: Random): RandomCall =>
             [1, 2],
             [1, 4],
           ]),
-          iova: anIova(random),
-          size: aLength(random),
+          iova: BigInt.asUintN(64, iova),
+          size: BigInt.asUintN(64, length),
         },
   })
+}
 
-export const containerCall = (random: Random): RandomCall =>
-  random.weighted<(random: Random) => RandomCall>([
+export const containerCall = (random: Random, remembered: Remembered): RandomCall =>
+  random.weighted<(random: Random, remembered: Remembered) => RandomCall>([
     [30, mapDma],
     [30, unmapDma],
     [8, infoOf],
@@ -72,4 +77,4 @@ export const containerCall = (random: Random): RandomCall =>
     ],
     [1, () => valueCall('VFIO_GET_API_VERSION', 0x3b64, random.long())],
     [1, () => valueCall('VFIO_IOMMU_DIRTY_PAGES', 0x3b75, ARRAY)],
-  ])(random)
+  ])(random, remembered)

@@ -19,8 +19,8 @@ export const NOT_MEMORY = 6
 
 export const anId = (random: Random): number =>
   random.weighted([
-    [30, 1 + random.below(4)],
-    [4, 5 + random.below(6)],
+    [40, 1 + random.below(2)],
+    [6, 3 + random.below(6)],
     [1, 0],
     [1, 0xffffffff],
     [1, 0x7fffffff],
@@ -116,11 +116,35 @@ interface Wanted {
   readonly also?: readonly { readonly address: bigint; readonly length: number }[]
 }
 
-type Maker = (random: Random) => Wanted
+/** Ranges that were (probably) mapped, so that later calls can mean them. */
+export class Remembered {
+  readonly #ranges: { readonly ioas: number; readonly iova: bigint; readonly length: bigint }[] = []
+
+  add(ioas: number, iova: bigint, length: bigint): void {
+    this.#ranges.push({ ioas, iova, length })
+  }
+
+  /** One of the ranges, whole or a part of it, or a few neighbours; sometimes anything. */
+  range(random: Random): { ioas: number; iova: bigint; length: bigint } {
+    const anything = { ioas: anId(random), iova: anIova(random), length: aLength(random) }
+    if (this.#ranges.length === 0 || random.chance(25)) return anything
+    const { ioas, iova, length } = random.pick(this.#ranges.slice(-12))
+    return random.weighted([
+      [6, { ioas, iova, length }],
+      [1, { ioas, iova, length: anything.length }],
+      [1, { ioas, iova: iova + (anything.iova & 0x3fffn), length: anything.length }],
+      [1, { ioas, iova: iova + 0x1000n, length: length > 0x2000n ? length - 0x1000n : 0x1000n }],
+      [1, { ioas: anything.ioas, iova, length }],
+      [1, { ioas, iova: iova > 0x4000n ? iova - 0x3000n : 0n, length: length + 0x5000n }],
+    ])
+  }
+}
+
+type Maker = (random: Random, remembered: Remembered) => Wanted
 
 const makers: readonly (readonly [number, Maker])[] = [
   [12, () => ({ name: 'IOAS_ALLOC', fields: {} })],
-  [5, (random) => ({ name: 'DESTROY', fields: { id: anId(random) } })],
+  [3, (random) => ({ name: 'DESTROY', fields: { id: anId(random) } })],
   [
     6,
     (random) => ({
@@ -142,16 +166,15 @@ const makers: readonly (readonly [number, Maker])[] = [
   [6, (random) => ({ name: 'IOAS_ALLOW_IOVAS', ...allowIovas(random) })],
   [
     40,
-    (random) => ({
-      name: 'IOAS_MAP',
-      fields: {
-        flags: mapFlags(random),
-        ioas_id: anId(random),
-        user_va: anAddress(random),
-        length: aLength(random),
-        iova: anIova(random),
-      },
-    }),
+    (random, remembered) => {
+      const [ioas_id, iova, length] = [anId(random), anIova(random), aLength(random)]
+      const flags = mapFlags(random)
+      if ((flags & 1) !== 0) remembered.add(ioas_id, iova, length)
+      return {
+        name: 'IOAS_MAP',
+        fields: { flags, ioas_id, user_va: anAddress(random), length, iova },
+      }
+    },
   ],
   [
     8,
@@ -174,27 +197,41 @@ const makers: readonly (readonly [number, Maker])[] = [
   ],
   [
     16,
-    (random) => ({
-      name: 'IOAS_COPY',
-      fields: {
-        // Bit 16 exists on test kernels: the source is then an area by number (01 §14).
-        flags: mapFlags(random) | (random.chance(10) ? 0x10000 : 0),
-        dst_ioas_id: anId(random),
-        src_ioas_id: anId(random),
-        length: aLength(random),
-        dst_iova: anIova(random),
-        src_iova: random.chance(10) ? BigInt(random.below(4)) : anIova(random),
-      },
-    }),
+    (random, remembered) => {
+      const { ioas, iova, length } = remembered.range(random)
+      // Bit 16 exists on test kernels: the source is then an area by number (01 §14).
+      const byNumber = random.chance(10)
+      const [dst_ioas_id, dst_iova] = [anId(random), anIova(random)]
+      const flags = mapFlags(random) | (byNumber ? 0x10000 : 0)
+      if ((flags & 1) !== 0) remembered.add(dst_ioas_id, dst_iova, length)
+      return {
+        name: 'IOAS_COPY',
+        fields: {
+          flags,
+          dst_ioas_id,
+          src_ioas_id: ioas,
+          length: BigInt.asUintN(64, length),
+          dst_iova,
+          src_iova: byNumber ? BigInt(random.below(4)) : BigInt.asUintN(64, iova),
+        },
+      }
+    },
   ],
   [
     20,
-    (random) => ({
-      name: 'IOAS_UNMAP',
-      fields: random.chance(6)
-        ? { ioas_id: anId(random), iova: 0n, length: MAX }
-        : { ioas_id: anId(random), iova: anIova(random), length: aLength(random) },
-    }),
+    (random, remembered) => {
+      const { ioas, iova, length } = remembered.range(random)
+      return {
+        name: 'IOAS_UNMAP',
+        fields: random.chance(6)
+          ? { ioas_id: anId(random), iova: 0n, length: MAX }
+          : {
+              ioas_id: ioas,
+              iova: BigInt.asUintN(64, iova),
+              length: BigInt.asUintN(64, length),
+            },
+      }
+    },
   ],
   [
     5,
@@ -247,11 +284,11 @@ export const wellFormedOrNot = (random: Random, wanted: Wanted, slot = 0): Rando
   return structCall(name, fields, { before, also, slot })
 }
 
-export const coreCall = (random: Random): RandomCall => {
+export const coreCall = (random: Random, remembered: Remembered): RandomCall => {
   if (random.chance(3)) {
     const call = anyRequest(random)
     const request = Number(call.lines[1]?.split(' ')[2])
     return answeredElsewhere(request) ? valueCall('ioctl', 0x3bff, ARRAY) : call
   }
-  return wellFormedOrNot(random, random.weighted(makers)(random))
+  return wellFormedOrNot(random, random.weighted(makers)(random, remembered))
 }

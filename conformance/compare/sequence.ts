@@ -2,7 +2,7 @@
 import { B, slotFd } from '../places.ts'
 import { memorySetUp, printedLines, type RandomCall } from './call.ts'
 import { containerCall } from './container-calls.ts'
-import { coreCall, MEMFD, NOT_MEMORY } from './core-calls.ts'
+import { coreCall, MEMFD, NOT_MEMORY, Remembered } from './core-calls.ts'
 import { Random } from './random.ts'
 
 export interface Sequence {
@@ -50,16 +50,21 @@ const compatSet = [`poke ${STRUCT_TEXT} 0c0000000100000001000000`, `ioctl 0 0x3b
 export const coreProfile: Profile = {
   name: 'core',
   setUp: coreSetUp,
-  calls: (random, count) => [...begin(random, false), ...repeat(count, () => coreCall(random))],
+  calls: (random, count) => {
+    const remembered = new Remembered()
+    return [...begin(random, false), ...repeat(count, () => coreCall(random, remembered))]
+  },
 }
 
 export const containerProfile: Profile = {
   name: 'container',
   setUp: coreSetUp,
-  calls: (random, count) => [
-    ...begin(random, true),
-    ...repeat(count, () => (random.chance(70) ? containerCall(random) : coreCall(random))),
-  ],
+  calls: (random, count) => {
+    const remembered = new Remembered()
+    const one = (): RandomCall =>
+      random.chance(70) ? containerCall(random, remembered) : coreCall(random, remembered)
+    return [...begin(random, true), ...repeat(count, one)]
+  },
 }
 
 const CALLS_PER_SEQUENCE = 60
