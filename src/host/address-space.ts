@@ -1,0 +1,237 @@
+/** The memory of one process: what the engine records with a mapping, and takes pages from (01 §17, §18). */
+import type { UserVa } from '../abi/brands.ts'
+import type { AddressSpace, PageRun, Process } from '../engine/ports.ts'
+import { type Result, reasonKind, refuse } from '../engine/reason.ts'
+import { openPath } from './client-memory.ts'
+import { O, PAGE_SIZE } from './kernel.ts'
+import { MemoryObject } from './page-objects.ts'
+import type { Mapper, SharedMemory } from './shared-memory.ts'
+import type { Block, Sys } from './sys.ts'
+import { type Vma, Vmas } from './vmas.ts'
+
+const END_OF_USER = 2 ** 47
+const WINDOW = 1 << 20
+
+const NotMapped = reasonKind<{ page: number; process: string }>({
+  code: 'page-not-mapped',
+  errno: 'EFAULT',
+  cite: '01 §17.2',
+  say: ({ page, process }) =>
+    `nothing is mapped at 0x${(page * PAGE_SIZE).toString(16)} in ${process}`,
+  advice: 'Map the memory in the process before a device or domain needs it.',
+})
+const NotWritable = reasonKind<{ page: number; process: string }>({
+  code: 'page-not-writable',
+  errno: 'EFAULT',
+  cite: '01 §17.2',
+  say: ({ page, process }) =>
+    `the memory at 0x${(page * PAGE_SIZE).toString(16)} in ${process} is not writable, but the mapping is`,
+  advice: 'Map it without IOMMU_IOAS_MAP_WRITEABLE, or make the memory writable.',
+})
+const NotReadable = reasonKind<{ page: number; process: string }>({
+  code: 'page-not-readable',
+  errno: 'EFAULT',
+  cite: '01 §17.2',
+  say: ({ page, process }) =>
+    `the memory at 0x${(page * PAGE_SIZE).toString(16)} in ${process} may not be read`,
+})
+const DeviceMemory = reasonKind<{ page: number; process: string; name: string }>({
+  code: 'page-is-device-memory',
+  errno: 'EFAULT',
+  cite: '01 §17.2',
+  say: ({ page, process, name }) =>
+    `0x${(page * PAGE_SIZE).toString(16)} in ${process} maps device memory (${name}), which cannot be pinned`,
+  advice:
+    'Do not map BARs or other device memory for DMA by address; Linux takes them only as dma-bufs.',
+})
+const FileWritable = reasonKind<{ page: number; process: string; name: string }>({
+  code: 'page-of-tracked-file',
+  errno: 'EFAULT',
+  cite: '01 §17.2',
+  say: ({ page, process, name }) =>
+    `0x${(page * PAGE_SIZE).toString(16)} in ${process} is a shared writable mapping of ${name}, whose file system tracks dirty pages`,
+  advice: 'Use anonymous memory, a memfd or tmpfs for buffers that devices write.',
+})
+const AddressSpaceGone = reasonKind<{ process: string }>({
+  code: 'address-space-gone',
+  errno: 'EFAULT',
+  cite: '01 §17.2',
+  say: ({ process }) =>
+    `the memory of ${process} is gone: it has exited or executed another program`,
+  advice: 'Keep the process that mapped memory alive, or map from a memfd with IOAS_MAP_FILE.',
+})
+
+let spaces = 0
+
+export class HostAddressSpace implements AddressSpace, Mapper {
+  readonly id: number
+  readonly #sys: Sys
+  readonly #pid: number
+  readonly #shared: SharedMemory
+  /** /proc/PID/mem: this memory, whatever the process executes later; reads nothing once it is gone. */
+  readonly #mem: number
+  readonly #window: Block
+  readonly #vmas: Vmas
+  readonly #private: MemoryObject
+  /** Ranges of pages whose private memory was replaced while held: later pages there are other pages. */
+  readonly #replaced: { first: number; count: number; object: MemoryObject }[] = []
+  #ended = false
+
+  constructor(sys: Sys, pid: number, shared: SharedMemory) {
+    spaces += 1
+    this.id = spaces
+    this.#sys = sys
+    this.#pid = pid
+    this.#shared = shared
+    this.#mem = openPath(sys, `/proc/${pid}/mem`, O.RDWR)
+    this.#window = shared.window
+    this.#vmas = new Vmas(sys, pid)
+    this.#private = this.#newPrivate()
+  }
+
+  #newPrivate(): MemoryObject {
+    const object = new MemoryObject(`anonymous memory of process ${this.#pid}`, 1)
+    object.reachedBy({
+      read: (page, offset, into) => this.readAt(page * PAGE_SIZE + offset, into),
+      write: (page, offset, bytes) => this.writeAt(page * PAGE_SIZE + offset, bytes),
+    })
+    return object
+  }
+
+  get #name(): string {
+    return `process ${this.#pid}`
+  }
+
+  get gone(): boolean {
+    if (this.#ended) return true
+    // At any address: a read of a gone address space is 0, that of a hole EIO.
+    const result = this.#sys.call('pread64', this.#mem, this.#sys.scratch.address, 1, PAGE_SIZE)
+    this.#ended = result === 0 || this.#mem < 0
+    return this.#ended
+  }
+
+  read(address: UserVa, length: number): Uint8Array {
+    if (address >= BigInt(END_OF_USER)) return new Uint8Array(0)
+    const bytes = new Uint8Array(length)
+    return bytes.subarray(0, this.#readAt(Number(address), bytes))
+  }
+
+  write(address: UserVa, bytes: Uint8Array): number {
+    if (address >= BigInt(END_OF_USER)) return 0
+    let writable = 0
+    const start = Number(address)
+    // The file writes through write protection, which an access must not.
+    for (const vma of this.#vmas.within(start, start + bytes.length)) {
+      if (!vma.writable || vma.start > start + writable) break
+      writable = Math.min(bytes.length, vma.end - start)
+    }
+    return this.#writeAt(start, bytes.subarray(0, writable))
+  }
+
+  readAt(address: number, into: Uint8Array): boolean {
+    return this.#readAt(address, into) === into.length
+  }
+
+  writeAt(address: number, bytes: Uint8Array): boolean {
+    return this.#writeAt(address, bytes) === bytes.length
+  }
+
+  #readAt(address: number, into: Uint8Array): number {
+    for (let done = 0; done < into.length; ) {
+      const part = Math.min(WINDOW, into.length - done)
+      const count = this.#sys.call('pread64', this.#mem, this.#window.address, part, address + done)
+      if (count <= 0) return done
+      into.set(this.#window.bytes.subarray(0, count), done)
+      done += count
+    }
+    return into.length
+  }
+
+  #writeAt(address: number, bytes: Uint8Array): number {
+    for (let done = 0; done < bytes.length; ) {
+      const part = Math.min(WINDOW, bytes.length - done)
+      this.#window.bytes.set(bytes.subarray(done, done + part))
+      const count = this.#sys.call(
+        'pwrite64',
+        this.#mem,
+        this.#window.address,
+        part,
+        address + done,
+      )
+      if (count <= 0) return done
+      done += count
+    }
+    return bytes.length
+  }
+
+  take(firstPage: number, count: number, forWriting: boolean, caller: Process): Result<PageRun[]> {
+    const process = this.#name
+    if (this.gone) return refuse(AddressSpaceGone, { process })
+    const start = firstPage * PAGE_SIZE
+    const end = start + count * PAGE_SIZE
+    const runs: PageRun[] = []
+    let at = start
+    for (const vma of this.#vmas.within(start, Math.min(end, END_OF_USER))) {
+      if (vma.start > at) break
+      const page = at / PAGE_SIZE
+      const refusal = this.#refusal(vma, page, forWriting, caller)
+      if (refusal !== undefined) return refusal
+      const to = Math.min(end, vma.end)
+      runs.push(...this.#runs(vma, at, to))
+      at = to
+    }
+    if (at < end) return refuse(NotMapped, { page: at / PAGE_SIZE, process })
+    return runs
+  }
+
+  #refusal(vma: Vma, page: number, forWriting: boolean, caller: Process) {
+    const process = this.#name
+    if (this.#shared.isOurs(vma) || vma.name === '[vvar]' || vma.name === '[vsyscall]')
+      return refuse(DeviceMemory, { page, process, name: vma.name })
+    if (vma.name.startsWith('/secretmem')) return refuse(NotReadable, { page, process })
+    if (forWriting && !vma.writable) return refuse(NotWritable, { page, process })
+    if (!vma.readable && !vma.writable) return refuse(NotReadable, { page, process })
+    if (!vma.readable && !forWriting && caller.addressSpace !== this)
+      return refuse(NotReadable, { page, process })
+    if (forWriting && vma.shared && !this.#shared.isMemoryFile(vma, this.#pid))
+      return refuse(FileWritable, { page, process, name: vma.name })
+    return undefined
+  }
+
+  #runs(vma: Vma, from: number, to: number): PageRun[] {
+    const count = (to - from) / PAGE_SIZE
+    if (vma.shared || vma.pageSize > PAGE_SIZE) {
+      const object = this.#shared.object(vma, this)
+      const base = vma.shared ? vma.offset : vma.start
+      return [{ object, page: (base + from - vma.start) / PAGE_SIZE, count }]
+    }
+    return this.#privateRuns(from / PAGE_SIZE, count)
+  }
+
+  /** Splits where pages were replaced. */
+  #privateRuns(page: number, count: number): PageRun[] {
+    const runs: PageRun[] = []
+    const end = page + count
+    for (let at = page; at < end; ) {
+      const over = this.#replaced.findLast(
+        (range) => at >= range.first && at < range.first + range.count,
+      )
+      let to = over === undefined ? end : Math.min(end, over.first + over.count)
+      for (const range of this.#replaced)
+        if (range !== over && range.first > at && range.first < to) to = range.first
+      runs.push({ object: over?.object ?? this.#private, page: at, count: to - at })
+      at = to
+    }
+    return runs
+  }
+
+  hold(runs: readonly PageRun[]): void {
+    for (const run of runs)
+      if (run.object instanceof MemoryObject) run.object.hold(run.page, run.count)
+  }
+
+  release(runs: readonly PageRun[]): void {
+    for (const run of runs)
+      if (run.object instanceof MemoryObject) run.object.release(run.page, run.count)
+  }
+}

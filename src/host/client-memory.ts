@@ -1,0 +1,191 @@
+/**
+ * Memory of the thread whose call is served, read and written as the kernel would: as far as it is
+ * mapped with the right protection.
+ *
+ * `process_vm_readv` where it is permitted (some container runtimes refuse it), else /proc/PID/mem.
+ */
+import type { UserVa } from '../abi/brands.ts'
+import type { UserMemory } from '../engine/ports.ts'
+import { O, PAGE_SIZE } from './kernel.ts'
+import type { Block, Sys } from './sys.ts'
+
+/** How many bytes are moved at once; longer transfers take several rounds. */
+const WINDOW = 1 << 20
+const IOVECS = WINDOW / PAGE_SIZE + 2
+/** Bytes read ahead from the argument of an ioctl: most structures are shorter. */
+const AHEAD = 256
+/** User addresses end here (5-level paging); beyond, numbers would not be exact. */
+const END_OF_USER = 1n << 56n
+
+export type MemoryAccess = 'process_vm' | 'proc-mem'
+
+export class ClientMemory implements UserMemory {
+  readonly #sys: Sys
+  readonly #window: Block
+  readonly #local: Block
+  readonly #remote: Block
+  readonly #remoteWords: BigUint64Array
+  readonly access: MemoryAccess
+  #tid = 0
+  #ahead = new Uint8Array(AHEAD)
+  #aheadAt = 0n
+  #aheadLength = 0
+  #memFd = -1
+
+  constructor(sys: Sys, access: MemoryAccess) {
+    this.#sys = sys
+    this.access = access
+    this.#window = sys.alloc(WINDOW)
+    this.#local = sys.alloc(16)
+    this.#remote = sys.alloc(16 * IOVECS)
+    this.#remoteWords = new BigUint64Array(this.#remote.bytes.buffer, 0, 2 * IOVECS)
+    this.#local.view.setBigUint64(0, BigInt(this.#window.address), true)
+  }
+
+  /** From now on, the memory of this thread. */
+  begin(tid: number): void {
+    this.#tid = tid
+    this.#aheadLength = 0
+    if (this.#memFd >= 0) {
+      this.#sys.call('close', this.#memFd)
+      this.#memFd = -1
+    }
+  }
+
+  /** Expects that the caller is about to read here: reads a little more than a structure at once. */
+  readAhead(address: bigint): void {
+    this.#aheadAt = address
+    this.#aheadLength = this.#readWindow(address, AHEAD)
+    this.#ahead.set(this.#window.bytes.subarray(0, this.#aheadLength))
+  }
+
+  read(address: UserVa, length: number): Uint8Array {
+    const at = Number(address - this.#aheadAt)
+    if (at >= 0 && at + length <= this.#aheadLength) return this.#ahead.slice(at, at + length)
+    if (length <= WINDOW) {
+      const count = this.#readWindow(address, length)
+      return this.#window.bytes.slice(0, count)
+    }
+    const all = new Uint8Array(length)
+    for (let done = 0; done < length; ) {
+      const part = Math.min(WINDOW, length - done)
+      const count = this.#readWindow(address + BigInt(done), part)
+      all.set(this.#window.bytes.subarray(0, count), done)
+      done += count
+      if (count < part) return all.slice(0, done)
+    }
+    return all
+  }
+
+  write(address: UserVa, bytes: Uint8Array): number {
+    this.#aheadLength = 0
+    for (let done = 0; done < bytes.length; ) {
+      const part = Math.min(WINDOW, bytes.length - done)
+      this.#window.bytes.set(bytes.subarray(done, done + part))
+      const count = this.#move('process_vm_writev', address + BigInt(done), part)
+      done += count
+      if (count < part) return done
+    }
+    return bytes.length
+  }
+
+  /**
+   * The NUL-terminated string at `address` without its NUL, valid until the next access; undefined if a
+   * byte before the NUL cannot be read; cut at `limit` if there is no NUL.
+   */
+  string(address: bigint, limit: number): Uint8Array | undefined {
+    let length = 0
+    while (length < limit) {
+      const at = address + BigInt(length)
+      // To the end of the page: the next one may not be there, and need not.
+      const part = Math.min(limit - length, PAGE_SIZE - Number(at % BigInt(PAGE_SIZE)), 256)
+      const count = this.#moveTo(length, at, part)
+      const end = this.#window.bytes.subarray(0, length + count).indexOf(0, length)
+      if (end >= 0) return this.#window.bytes.subarray(0, end)
+      if (count < part) return undefined
+      length += count
+    }
+    return this.#window.bytes.subarray(0, limit)
+  }
+
+  #readWindow(address: bigint, length: number): number {
+    return this.#move('process_vm_readv', address, length)
+  }
+
+  #moveTo(offset: number, address: bigint, length: number): number {
+    this.#local.view.setBigUint64(0, BigInt(this.#window.address + offset), true)
+    const count = this.#readWindow(address, length)
+    this.#local.view.setBigUint64(0, BigInt(this.#window.address), true)
+    return count
+  }
+
+  #move(call: 'process_vm_readv' | 'process_vm_writev', address: bigint, length: number): number {
+    if (length === 0 || address >= END_OF_USER) return 0
+    if (this.access === 'proc-mem') return this.#moveByFile(call, address, length)
+    this.#local.view.setUint32(8, length, true)
+    // One element per page: an element that faults is not moved in part.
+    let at = address
+    let left = length
+    let elements = 0
+    let inPage = PAGE_SIZE - Number(address & BigInt(PAGE_SIZE - 1))
+    while (left > 0) {
+      const part = Math.min(left, inPage)
+      this.#remoteWords[2 * elements] = at
+      this.#remoteWords[2 * elements + 1] = BigInt(part)
+      elements += 1
+      left -= part
+      if (left > 0) at += BigInt(part)
+      inPage = PAGE_SIZE
+    }
+    const moved = this.#sys.call(
+      call,
+      this.#tid,
+      this.#local.address,
+      1,
+      this.#remote.address,
+      elements,
+      0,
+    )
+    return Math.max(moved, 0)
+  }
+
+  /** Writes through the file ignore a page's write protection: the price of this way. */
+  #moveByFile(
+    call: 'process_vm_readv' | 'process_vm_writev',
+    address: bigint,
+    length: number,
+  ): number {
+    if (this.#memFd < 0) {
+      this.#memFd = openPath(this.#sys, `/proc/${this.#tid}/mem`, O.RDWR)
+      if (this.#memFd < 0) return 0
+    }
+    const offset = Number(this.#local.view.getBigUint64(0, true))
+    const moved = this.#sys.call(
+      call === 'process_vm_readv' ? 'pread64' : 'pwrite64',
+      this.#memFd,
+      offset,
+      length,
+      Number(address),
+    )
+    return Math.max(moved, 0)
+  }
+}
+
+const paths = new WeakMap<Sys, Block>()
+const encoder = new TextEncoder()
+
+/** Puts a path into a block kept for that; returns its address, good until the next use. */
+export const pathAt = (sys: Sys, path: string): number => {
+  let block = paths.get(sys)
+  if (block === undefined) {
+    block = sys.alloc(PAGE_SIZE + 1)
+    paths.set(sys, block)
+  }
+  const { written } = encoder.encodeInto(path, block.bytes.subarray(0, PAGE_SIZE))
+  block.bytes[written] = 0
+  return block.address
+}
+
+/** Opens a path of our own, close-on-exec; an errno negated if it cannot be. */
+export const openPath = (sys: Sys, path: string, flags: number, directory = -100): number =>
+  sys.call('openat', directory, pathAt(sys, path), flags | O.CLOEXEC)

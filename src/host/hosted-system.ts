@@ -1,0 +1,46 @@
+/**
+ * What host/ serves: device nodes and synthetic files, laid over the real file system. Whoever puts a
+ * run together (cli/) makes one from a machine; host/ knows no more of it than this.
+ */
+import type { DeviceNode } from '../engine/node.ts'
+import type { FallibleStep } from '../engine/ports.ts'
+import type { Result } from '../engine/reason.ts'
+
+/** A file with text in it, as in /sys. */
+export interface TextFile {
+  readonly kind: 'text'
+  /** Permission bits, e.g. 0o444. */
+  readonly permissions: number
+  content(): string | Uint8Array
+  /** What is written to it, in one piece; absent for a read-only file. Returns the number of bytes taken. */
+  write?(bytes: Uint8Array): Result<number>
+}
+
+export interface SymbolicLink {
+  readonly kind: 'link'
+  readonly target: string
+}
+
+/** A file or link at an absolute path. The directories on the way exist too. */
+export interface SyntheticFile {
+  readonly path: string
+  readonly node: TextFile | SymbolicLink
+}
+
+export interface HostedSystem {
+  /** The device nodes there are now. Asked again after each call on a file of ours. */
+  nodes(): readonly DeviceNode[]
+  /** The synthetic files there are now; asked when `nodes` is. */
+  files?(): readonly SyntheticFile[]
+  /** Directories in which nothing real shows through: `/sys/bus/pci`. */
+  readonly opaqueDirectories?: readonly string[]
+  /** Must this step of a call by this thread fail? (fault injection beside /proc/.../fail-nth) */
+  fails?(tid: number, step: FallibleStep): boolean
+  /**
+   * The program that was run has ended; other processes that it started may live on. Returns an exit
+   * status to use instead of its own, if any.
+   */
+  programEnded?(): number | undefined
+  /** No process is left to serve. */
+  ended?(): void
+}

@@ -1,0 +1,134 @@
+/** Installing the filter, starting the program, waiting for it: see launcher-main.ts. */
+import { filterProgram } from './bpf.ts'
+import {
+  CLD_EXITED,
+  CLD_STOPPED,
+  P_PID,
+  PR_SET_NO_NEW_PRIVS,
+  SECCOMP_FILTER_FLAG_NEW_LISTENER,
+  SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+  SECCOMP_SET_MODE_FILTER,
+  WEXITED,
+  WNOWAIT,
+  WSTOPPED,
+} from './kernel.ts'
+import type { Sys } from './sys.ts'
+import { koffiSys } from './sys-koffi.ts'
+import { traps } from './traps.ts'
+
+/** How the supervisor and its launcher thread talk: words of shared memory. */
+export const Word = {
+  /** 1 when the program may be started. */
+  GO: 0,
+  /** Listener descriptor + 1, or an errno negated. */
+  LISTENER: 1,
+  /** The program's PID, or an errno negated if it could not be started. */
+  PID: 2,
+  /** 1 when it has ended. */
+  ENDED: 3,
+  /** How: exit status, or signal + 0x100. */
+  STATUS: 4,
+  /** Signal that stopped it, 0 if it runs. */
+  STOPPED: 5,
+} as const
+
+export interface Launch {
+  readonly words: Int32Array
+  /** eventfd that tells the supervisor to look at the words. */
+  readonly wake: number
+  readonly argv: readonly Uint8Array[]
+  readonly envp: readonly Uint8Array[]
+  /** Paths to try, in order. */
+  readonly candidates: readonly Uint8Array[]
+  readonly processGroup: number
+  readonly blockedSignals: bigint
+  readonly defaultSignals: bigint
+  readonly closeFds: readonly number[]
+}
+
+const ENOENT = 2
+const EINTR = 4
+const ENOEXEC = 8
+const EACCES = 13
+const ENOTDIR = 20
+const EINVAL = 22
+
+export const launch = (request: Launch): void => {
+  const sys = koffiSys()
+  const { words } = request
+  Atomics.wait(words, Word.GO, 0)
+  const listener = installFilter(sys)
+  Atomics.store(words, Word.LISTENER, listener < 0 ? listener : listener + 1)
+  Atomics.notify(words, Word.LISTENER)
+  if (listener < 0) return
+  const pid = start(sys, request)
+  Atomics.store(words, Word.PID, pid)
+  wake(sys, request.wake)
+  if (pid > 0) wait(sys, request, pid)
+}
+
+/** The listener, or an errno negated. */
+const installFilter = (sys: Sys): number => {
+  const program = filterProgram(sys.arch, traps())
+  const code = sys.alloc(program.length)
+  code.bytes.set(program)
+  const { view, address } = sys.alloc(16)
+  view.setUint16(0, program.length / 8, true)
+  view.setBigUint64(8, BigInt(code.address), true)
+  sys.call('prctl', PR_SET_NO_NEW_PRIVS, 1)
+  const install = (flags: number): number =>
+    sys.call('seccomp', SECCOMP_SET_MODE_FILTER, flags, address)
+  // A signal must not interrupt a call that we have begun to serve: the kernel would restart it, and it
+  // would be done twice.
+  const killable = install(
+    SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+  )
+  return killable === -EINVAL ? install(SECCOMP_FILTER_FLAG_NEW_LISTENER) : killable
+}
+
+/** As execvp does: the first candidate that can be executed; a script without `#!` goes to the shell. */
+const start = (sys: Sys, request: Launch): number => {
+  let failure = -ENOENT
+  for (const path of request.candidates) {
+    const result = sys.spawn({ ...request, path })
+    if (result > 0) return result
+    if (result === -ENOEXEC) return sys.spawn({ ...request, ...forShell(path, request.argv) })
+    if (result === -EACCES) failure = result
+    else if (result !== -ENOENT && result !== -ENOTDIR) return result
+  }
+  return failure
+}
+
+const forShell = (path: Uint8Array, argv: readonly Uint8Array[]) => {
+  const shell = Buffer.from('/bin/sh')
+  return { path: shell, argv: [shell, path, ...argv.slice(1)] }
+}
+
+const wait = (sys: Sys, { words, wake: fd }: Launch, pid: number): void => {
+  const { view, address } = sys.alloc(128)
+  for (;;) {
+    // The program stays a zombie until its end has been noted, so that its PID keeps meaning it.
+    const result = sys.call('waitid', P_PID, pid, address, WEXITED | WSTOPPED | WNOWAIT)
+    if (result === -EINTR) continue
+    if (result < 0) return
+    const code = view.getInt32(8, true)
+    const status = view.getInt32(24, true)
+    if (code === CLD_STOPPED) {
+      sys.call('waitid', P_PID, pid, address, WSTOPPED)
+      Atomics.store(words, Word.STOPPED, status)
+      wake(sys, fd)
+      continue
+    }
+    Atomics.store(words, Word.STATUS, code === CLD_EXITED ? status : 0x100 + status)
+    Atomics.store(words, Word.ENDED, 1)
+    sys.call('waitid', P_PID, pid, address, WEXITED)
+    wake(sys, fd)
+    return
+  }
+}
+
+const wake = (sys: Sys, eventFd: number): void => {
+  const { view, address } = sys.alloc(8)
+  view.setBigUint64(0, 1n, true)
+  sys.call('write', eventFd, address, 8)
+}

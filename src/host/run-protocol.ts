@@ -1,0 +1,35 @@
+/**
+ * What the front process (the command that the user started) and the supervisor say to each other. The
+ * front sends signal numbers, one byte each; the supervisor sends one line of JSON per report.
+ */
+
+/** What the supervisor is started with, as JSON in its last argument. */
+export interface SupervisorOrder {
+  readonly front: number
+  /** The program and its arguments; their raw bytes are the last arguments of the front. */
+  readonly command: readonly string[]
+  /** Handed to whoever builds the hosted system. */
+  readonly config: unknown
+  readonly control: number
+  readonly processGroup: number
+  readonly inherited: Inherited
+  /** Standard error stays open, for traces and findings. */
+  readonly keepStderr: boolean
+}
+
+/** What Node changes at its start, as it was before. */
+export interface Inherited {
+  /** Bit n-1: signal n, in hexadecimal. */
+  readonly ignoredSignals: string
+  readonly blockedSignals: string
+  /** Soft RLIMIT_NOFILE; undefined if not known. */
+  readonly openFiles: string | undefined
+  /** Open descriptors. */
+  readonly descriptors: readonly number[]
+}
+
+export type Report =
+  | { readonly type: 'exited'; readonly status: number }
+  | { readonly type: 'killed'; readonly signal: number }
+  | { readonly type: 'stopped'; readonly signal: number }
+  | { readonly type: 'failed'; readonly status: number; readonly message: string }

@@ -1,0 +1,96 @@
+/** The call being served, as the engine sees it. One object, filled anew for each call. */
+import type { Fd } from '../abi/brands.ts'
+import type { OpenFile } from '../engine/file.ts'
+import type { Call, FallibleStep, ForeignFile } from '../engine/ports.ts'
+import { type Refusal, reasonKind, refuse } from '../engine/reason.ts'
+import type { ClientMemory } from './client-memory.ts'
+import { foreignFile } from './foreign-file.ts'
+import type { HostProcess } from './host-process.ts'
+import { O } from './kernel.ts'
+import type { Notifications } from './notifications.ts'
+import type { OpenFiles } from './open-files.ts'
+import type { SharedMemory } from './shared-memory.ts'
+import type { Sys } from './sys.ts'
+import type { Tasks } from './tasks.ts'
+
+const NoDescriptorLeft = reasonKind<{ name: string }>({
+  code: 'no-descriptor-left',
+  errno: 'EMFILE',
+  cite: '04 §4.1',
+  say: ({ name }) => `the process has no descriptor left for ${name} (RLIMIT_NOFILE)`,
+  advice: 'Close descriptors, or raise the limit (ulimit -n).',
+})
+
+export class ServedCall implements Call {
+  readonly #sys: Sys
+  readonly #notifications: Notifications
+  readonly #tasks: Tasks
+  readonly #files: OpenFiles
+  readonly #shared: SharedMemory
+  readonly #fails: (tid: number, step: FallibleStep) => boolean
+  readonly memory: ClientMemory
+  #process: HostProcess | undefined
+  tid = 0
+  /** The descriptor through which it came, -1 if through none. */
+  fd = -1
+
+  constructor(parts: {
+    sys: Sys
+    notifications: Notifications
+    tasks: Tasks
+    files: OpenFiles
+    shared: SharedMemory
+    memory: ClientMemory
+    fails: (tid: number, step: FallibleStep) => boolean
+  }) {
+    this.#sys = parts.sys
+    this.#notifications = parts.notifications
+    this.#tasks = parts.tasks
+    this.#files = parts.files
+    this.#shared = parts.shared
+    this.#fails = parts.fails
+    this.memory = parts.memory
+  }
+
+  begin(tid: number): void {
+    this.tid = tid
+    this.fd = -1
+    this.#process = undefined
+    this.memory.begin(tid)
+  }
+
+  get process(): HostProcess {
+    this.#process ??= this.#tasks.get(this.tid)?.process
+    if (this.#process === undefined)
+      throw new Error(`thread ${this.tid} cannot be looked at: /proc/${this.tid} is closed to us`)
+    return this.#process
+  }
+
+  file(fd: Fd): OpenFile | ForeignFile | undefined {
+    const found = this.#tasks.descriptor(this.tid, fd)
+    if (found === undefined || found.inode === 0) return undefined
+    const ours = this.#files.find(found.device, found.inode)
+    if (ours !== undefined) return ours.file
+    return foreignFile(this.#sys, this.tid, fd, this.#shared)
+  }
+
+  install(file: OpenFile, options: { readonly closeOnExec: boolean }): Fd | Refusal {
+    const known = this.#files.of(file)
+    if (known !== undefined) throw new Error(`${file.kind} is installed twice`)
+    const flags = file.mode === 'read' ? O.RDONLY : file.mode === 'write' ? O.WRONLY : O.RDWR
+    const fd = this.#files.create(file, undefined, flags)
+    if (fd < 0) return refuse(NoDescriptorLeft, { name: file.linkText })
+    const installed = this.#notifications.addFd(fd, {
+      closeOnExec: options.closeOnExec,
+      answer: false,
+    })
+    if (installed < 0) this.#files.forget(file)
+    this.#sys.call('close', fd)
+    if (installed < 0) return refuse(NoDescriptorLeft, { name: file.linkText })
+    return installed as Fd
+  }
+
+  fails(step: FallibleStep): boolean {
+    return this.#fails(this.tid, step)
+  }
+}

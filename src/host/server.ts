@@ -1,0 +1,80 @@
+/** Serves trapped calls: one handler per system call, chosen by its number. */
+import type { FallibleStep } from '../engine/ports.ts'
+import type { SyscallName } from './arch.ts'
+import { ClientMemory, type MemoryAccess } from './client-memory.ts'
+import { fileCalls } from './file-calls.ts'
+import type { HostedSystem } from './hosted-system.ts'
+import { Notifications } from './notifications.ts'
+import { OpenFiles } from './open-files.ts'
+import { pathCalls } from './path-calls.ts'
+import { processCalls } from './process-calls.ts'
+import { ServedCall } from './served-call.ts'
+import { SharedMemory } from './shared-memory.ts'
+import type { Sys } from './sys.ts'
+import { Tasks } from './tasks.ts'
+import { Tree } from './tree.ts'
+
+/** Everything a handler may use. */
+export interface Server {
+  readonly sys: Sys
+  readonly system: HostedSystem
+  readonly tree: Tree
+  readonly notifications: Notifications
+  readonly memory: ClientMemory
+  readonly tasks: Tasks
+  readonly files: OpenFiles
+  readonly call: ServedCall
+}
+
+/** Answers the call that `server.notifications` has received, in exactly one way. */
+export type Handler = (server: Server) => void
+
+export const createServer = (
+  sys: Sys,
+  listener: number,
+  system: HostedSystem,
+  access: MemoryAccess,
+): Server => {
+  const notifications = new Notifications(sys, listener)
+  const memory = new ClientMemory(sys, access)
+  const files = new OpenFiles(sys)
+  const shared = new SharedMemory(
+    sys,
+    files.device,
+    (device, inode) => files.find(device, inode) !== undefined,
+  )
+  const fails = (tid: number, step: FallibleStep): boolean => system.fails?.(tid, step) ?? false
+  const tasks = new Tasks(sys, shared)
+  const call = new ServedCall({ sys, notifications, tasks, files, shared, memory, fails })
+  const tree = new Tree(system)
+  return { sys, system, tree, notifications, memory, tasks, files, call }
+}
+
+/** Handlers by system call number. */
+export const handlers = (sys: Sys): ReadonlyMap<number, Handler> => {
+  const table = new Map<number, Handler>()
+  const all: Partial<Record<SyscallName, Handler>> = { ...fileCalls, ...pathCalls, ...processCalls }
+  for (const [name, handler] of Object.entries(all)) {
+    const nr = sys.arch.nr[name as SyscallName]
+    if (nr !== undefined) table.set(nr, handler)
+  }
+  return table
+}
+
+/** Serves one call. A handler that throws leaves the call to the kernel, and the supervisor alive. */
+export const serve = (
+  server: Server,
+  table: ReadonlyMap<number, Handler>,
+  report: (error: unknown) => void,
+): void => {
+  const { notifications } = server
+  server.call.begin(notifications.tid)
+  try {
+    const handler = table.get(notifications.nr)
+    if (handler === undefined) notifications.proceed()
+    else handler(server)
+  } catch (error) {
+    notifications.proceed()
+    report(error)
+  }
+}

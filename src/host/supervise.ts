@@ -1,0 +1,250 @@
+/** The supervisor process: starts the program under the filter, serves its calls until nobody is left. */
+import { closeSync, openSync } from 'node:fs'
+import { Worker } from 'node:worker_threads'
+import { builtFile } from './built-file.ts'
+import { commandCandidates, rawCommand } from './command-lookup.ts'
+import type { HostedSystem } from './hosted-system.ts'
+import { INHERITED_VARIABLE } from './inherited.ts'
+import {
+  EFD_CLOEXEC,
+  EFD_NONBLOCK,
+  POLLERR,
+  POLLHUP,
+  POLLIN,
+  RLIMIT_CORE,
+  SIGHUP,
+  SIGINT,
+  SIGKILL,
+  SIGQUIT,
+  SIGTERM,
+  SIGTSTP,
+  SIGTTIN,
+  SIGTTOU,
+} from './kernel.ts'
+import { Word } from './launcher.ts'
+import { memoryAccess } from './memory-access.ts'
+import type { Report, SupervisorOrder } from './run-protocol.ts'
+import { createServer, handlers, type Server, serve } from './server.ts'
+import type { Sys } from './sys.ts'
+import { koffiSys } from './sys-koffi.ts'
+
+/** Signals meant for the program's group or session, which the supervisor outlives. */
+const OUTLIVED = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU]
+
+/** The whole life of the supervisor process; `build` makes what it serves from the order's `config`. */
+export const supervise = async (build: (config: unknown) => HostedSystem): Promise<void> => {
+  const order: SupervisorOrder = JSON.parse(process.argv.at(-1) ?? '')
+  const sys = koffiSys()
+  sys.call('setpgid', 0, 0)
+  for (const signal of OUTLIVED) sys.signal(signal, 'ignore')
+  const words = new Int32Array(new SharedArrayBuffer(4 * 16))
+  const wake = sys.call('eventfd2', 0, EFD_CLOEXEC | EFD_NONBLOCK)
+  startLauncher(sys, order, words, wake)
+  const system = build(order.config)
+  Atomics.store(words, Word.GO, 1)
+  Atomics.notify(words, Word.GO)
+  Atomics.wait(words, Word.LISTENER, 0)
+  const listener = Atomics.load(words, Word.LISTENER)
+  const control = new Control(sys, order)
+  if (listener < 0) {
+    control.report({ type: 'failed', status: 125, message: cannotTrap(-listener) })
+    process.exit(0)
+  }
+  const server = createServer(sys, listener - 1, system, memoryAccess(sys))
+  await new Supervisor(server, listener - 1, wake, words, control, order).run()
+  system.ended?.()
+  process.exit(0)
+}
+
+const cannotTrap = (errno: number): string =>
+  errno === 16
+    ? 'A supervisor is already listening to this process (seccomp user notification); there can be only one. Do not run it inside itself.'
+    : `The kernel refuses the seccomp filter (errno ${errno}). iommufd-user check says what is missing.`
+
+const startLauncher = (sys: Sys, order: SupervisorOrder, words: Int32Array, wake: number): void => {
+  const { inherited } = order
+  const ignored = BigInt(`0x${inherited.ignoredSignals}`)
+  for (let signal = 1; signal <= 64; signal++)
+    if ((ignored & (1n << BigInt(signal - 1))) !== 0n) sys.signal(signal, 'ignore')
+  const { argv, envp } = rawCommand(order.front, order.command, INHERITED_VARIABLE)
+  for (const fd of inherited.descriptors) sys.call('fcntl', fd, 2, 0)
+  const open = new Set(inherited.descriptors)
+  const worker = new Worker(builtFile('host/launcher-main.js'), {
+    workerData: {
+      words,
+      wake,
+      argv,
+      envp,
+      candidates: commandCandidates(argv[0] ?? new Uint8Array(), envp),
+      processGroup: order.processGroup,
+      blockedSignals: BigInt(`0x${inherited.blockedSignals}`),
+      defaultSignals: ~ignored & 0xffff_ffff_ffff_ffffn,
+      closeFds: [0, 1, 2].filter((fd) => !open.has(fd)),
+    },
+  })
+  worker.on('error', (error) => {
+    throw error
+  })
+}
+
+/** The connection to the front. */
+class Control {
+  readonly #sys: Sys
+  readonly fd: number
+
+  constructor(sys: Sys, order: SupervisorOrder) {
+    this.#sys = sys
+    this.fd = order.control
+  }
+
+  report(report: Report): void {
+    const { bytes, address } = this.#sys.scratch
+    const text = Buffer.from(`${JSON.stringify(report)}\n`)
+    bytes.set(text)
+    this.#sys.call('write', this.fd, address, text.length)
+  }
+
+  /** Signals that the front wants sent; 'gone' if it is. */
+  receive(): readonly number[] | 'gone' {
+    const { bytes, address } = this.#sys.scratch
+    const count = this.#sys.call('read', this.fd, address, 64)
+    return count > 0 ? [...bytes.subarray(0, count)] : 'gone'
+  }
+}
+
+const LISTENER = 0
+const INOTIFY = 1
+const WAKE = 2
+const CONTROL = 3
+
+class Supervisor {
+  readonly #server: Server
+  readonly #words: Int32Array
+  readonly #wake: number
+  readonly #control: Control
+  readonly #order: SupervisorOrder
+  readonly #polled
+  #started = false
+  #reported = false
+
+  constructor(
+    server: Server,
+    listener: number,
+    wake: number,
+    words: Int32Array,
+    control: Control,
+    order: SupervisorOrder,
+  ) {
+    this.#server = server
+    this.#words = words
+    this.#wake = wake
+    this.#control = control
+    this.#order = order
+    this.#polled = server.sys.alloc(4 * 8)
+    // The listener first: what its readiness depends on is then looked at after it (see `run`).
+    for (const [i, fd] of [listener, server.files.inotify, wake, control.fd].entries()) {
+      this.#polled.view.setInt32(8 * i, fd, true)
+      this.#polled.view.setInt16(8 * i + 4, POLLIN, true)
+    }
+  }
+
+  #ready(index: number): number {
+    return this.#polled.view.getInt16(8 * index + 6, true)
+  }
+
+  /**
+   * Until no process under the filter is left. A client may count on close() having taken effect when
+   * its next call is served: the kernel queues the close event before the call can arrive, and poll
+   * looks at the listener before it looks at the events, so closes are always seen in time.
+   */
+  async run(): Promise<void> {
+    const { sys, notifications, files } = this.#server
+    const table = handlers(sys)
+    const report = (error: unknown): void => this.#reportBug(error)
+    for (;;) {
+      sys.call('ppoll', this.#polled.address, 4, 0, 0, 8)
+      if (this.#ready(INOTIFY) !== 0) files.drain()
+      const listener = this.#ready(LISTENER)
+      if ((listener & POLLIN) !== 0) {
+        if (notifications.receive()) serve(this.#server, table, report)
+      } else if ((listener & (POLLHUP | POLLERR)) !== 0) break
+      if (this.#ready(CONTROL) !== 0) this.#obey()
+      if (this.#ready(WAKE) !== 0) await this.#turn()
+    }
+    files.drain()
+    files.releaseAll()
+    await this.#turn()
+  }
+
+  /** Words from the launcher, and one turn of Node's event loop for whoever else runs here. */
+  async #turn(): Promise<void> {
+    const { sys } = this.#server
+    sys.call('read', this.#wake, sys.scratch.address, 8)
+    await new Promise(setImmediate)
+    const pid = Atomics.load(this.#words, Word.PID)
+    if (pid < 0 && !this.#reported) this.#reportNotStarted(-pid)
+    if (pid > 0 && !this.#started) {
+      this.#started = true
+      this.#letGoOfDescriptors()
+    }
+    const stopped = Atomics.exchange(this.#words, Word.STOPPED, 0)
+    if (stopped !== 0) this.#control.report({ type: 'stopped', signal: stopped })
+    if (Atomics.load(this.#words, Word.ENDED) === 1 && !this.#reported) this.#reportEnd()
+  }
+
+  /** The program has them; ours would keep a pipe's reader waiting. */
+  #letGoOfDescriptors(): void {
+    const { inherited, keepStderr } = this.#order
+    for (const fd of inherited.descriptors) {
+      if (fd === 2 && keepStderr) continue
+      closeSync(fd)
+      if (fd <= 2) openSync('/dev/null', fd === 0 ? 'r' : 'w')
+    }
+  }
+
+  #reportNotStarted(errno: number): void {
+    this.#reported = true
+    const name = this.#order.command[0]
+    this.#control.report(
+      errno === 2
+        ? { type: 'failed', status: 127, message: `There is no program ${name}.` }
+        : {
+            type: 'failed',
+            status: 126,
+            message: `${name} cannot be executed (errno ${errno}).`,
+          },
+    )
+  }
+
+  #reportEnd(): void {
+    this.#reported = true
+    this.#server.files.drain()
+    const instead = this.#server.system.programEnded?.()
+    const status = Atomics.load(this.#words, Word.STATUS)
+    if (status < 0x100) this.#control.report({ type: 'exited', status: instead ?? status })
+    else {
+      // The front dies by the same signal, and must not leave a core file of its own.
+      const { sys } = this.#server
+      sys.scratch.view.setBigUint64(0, 0n, true)
+      sys.scratch.view.setBigUint64(8, 0n, true)
+      sys.call('prlimit64', this.#order.front, RLIMIT_CORE, sys.scratch.address, 0)
+      this.#control.report({ type: 'killed', signal: status - 0x100 })
+    }
+  }
+
+  /** The front is told to pass a signal on; or it has been killed, and the program goes with it. */
+  #obey(): void {
+    const signals = this.#control.receive()
+    const pid = Atomics.load(this.#words, Word.PID)
+    const running = pid > 0 && Atomics.load(this.#words, Word.ENDED) === 0
+    for (const signal of signals === 'gone' ? [SIGKILL] : signals)
+      if (running) this.#server.sys.call('kill', pid, signal)
+    if (signals === 'gone') this.#polled.view.setInt32(8 * CONTROL, -1, true)
+  }
+
+  #reportBug(error: unknown): void {
+    process.stderr.write(
+      `iommufd-user: A call could not be served, because of a mistake in iommufd-user: ${error instanceof Error ? error.stack : error}\n`,
+    )
+  }
+}

@@ -1,0 +1,103 @@
+/** The overlay as a tree: synthetic nodes by name, directory by directory. */
+import type { DeviceNode as EngineDeviceNode } from '../engine/node.ts'
+import type { HostedSystem, SymbolicLink, TextFile } from './hosted-system.ts'
+
+export interface Device {
+  readonly kind: 'device'
+  readonly device: EngineDeviceNode
+  readonly major: number
+  readonly minor: number
+}
+
+export interface Directory {
+  readonly kind: 'directory'
+  /** Nothing of a real directory of that name shows through. */
+  readonly opaque: boolean
+  readonly entries: Map<string, SyntheticNode>
+  /** Absolute path, without a slash at the end; empty for the root. */
+  readonly path: string
+}
+
+export type SyntheticNode = Device | TextFile | SymbolicLink | Directory
+
+/** Misc devices have major 10; Linux chooses the others when it starts, from 254 downwards. */
+const MAJORS: Readonly<Record<EngineDeviceNode['major'], number>> = {
+  misc: 10,
+  vfio: 243,
+  'vfio-dev': 242,
+}
+/** The lowest minor that Linux gives a misc device without a number of its own (01 §2). */
+const FIRST_DYNAMIC_MINOR = 256
+
+export class Tree {
+  readonly #system: HostedSystem
+  #root: Directory | undefined
+  #names = new Set<string>()
+  /** A minor once chosen stays with the path. */
+  readonly #minors = new Map<string, number>()
+
+  constructor(system: HostedSystem) {
+    this.#system = system
+  }
+
+  /** What is served may have changed. */
+  changed(): void {
+    this.#root = undefined
+  }
+
+  get root(): Directory {
+    this.#root ??= this.#build()
+    return this.#root
+  }
+
+  /** Whether any node, at whatever place, has this name. */
+  hasName(name: string): boolean {
+    if (this.#root === undefined) this.#root = this.#build()
+    return this.#names.has(name)
+  }
+
+  #build(): Directory {
+    const opaque = new Set(this.#system.opaqueDirectories)
+    this.#names = new Set()
+    const root: Directory = { kind: 'directory', opaque: false, entries: new Map(), path: '' }
+    const directory = (parent: Directory, name: string): Directory => {
+      const known = parent.entries.get(name)
+      if (known?.kind === 'directory') return known
+      const path = `${parent.path}/${name}`
+      const made: Directory = {
+        kind: 'directory',
+        opaque: parent.opaque || opaque.has(path),
+        entries: new Map(),
+        path,
+      }
+      parent.entries.set(name, made)
+      this.#names.add(name)
+      return made
+    }
+    const add = (path: string, node: SyntheticNode): void => {
+      const names = path.split('/').filter((name) => name !== '')
+      const last = names.pop()
+      if (last === undefined) throw new RangeError(`${path} names no file`)
+      names.reduce(directory, root).entries.set(last, node)
+      this.#names.add(last)
+    }
+    for (const path of opaque) path.split('/').slice(1).reduce(directory, root)
+    for (const device of this.#system.nodes())
+      add(device.path, {
+        kind: 'device',
+        device,
+        major: MAJORS[device.major],
+        minor: device.minor ?? this.#minor(device.path),
+      })
+    for (const { path, node } of this.#system.files?.() ?? []) add(path, node)
+    return root
+  }
+
+  #minor(path: string): number {
+    const known = this.#minors.get(path)
+    if (known !== undefined) return known
+    const minor = FIRST_DYNAMIC_MINOR + this.#minors.size
+    this.#minors.set(path, minor)
+    return minor
+  }
+}
