@@ -21,13 +21,13 @@ const compile = (source: string, to: string): boolean =>
 const timed = (program: string, args: readonly string[]): Times | string => {
   const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' })
   if (status !== 0) return `${error?.message ?? stderr.trim()} (exit status ${status})`
-  return new Map(
-    stdout
-      .trim()
-      .split('\n')
-      .map((line) => line.split(' '))
-      .map(([name = '', nanoseconds]) => [name, Number(nanoseconds)]),
-  )
+  const rows = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' '))
+  const failing = rows.find(([, , failed]) => failed !== '0')
+  if (failing !== undefined) return `${failing[2]} of ${CALLS} ${failing[0]} calls failed`
+  return new Map(rows.map(([name = '', nanoseconds]) => [name, Number(nanoseconds)]))
 }
 
 const rounds = (floor: string, client: string): { floor: Times[]; run: Times[] } | string => {
