@@ -1,7 +1,5 @@
 /** The first door: plays a script against the engine, in this process. */
 import { Machine } from '../../src/engine/machine.ts'
-import { TestBench } from '../../src/iommu/test/test-bench.ts'
-import { testCommand } from '../../src/iommu/test/test-command.ts'
 import { Vfio } from '../../src/vfio/vfio.ts'
 import { scratchDevices } from '../places.ts'
 import { SimulatedProcess } from './simulated-process.ts'
@@ -11,10 +9,7 @@ import { SimulatedProcess } from './simulated-process.ts'
  * the scratch devices that some examples need.
  */
 export const testMachine = (): Machine => {
-  const machine = new Machine({
-    testInterface: true,
-    commands: [testCommand(new TestBench())],
-  })
+  const machine = new Machine({ testInterface: true })
   const vfio = new Vfio(machine)
   for (const { name, group } of scratchDevices) vfio.addEmulated({ name, group })
   return machine

@@ -1,10 +1,15 @@
 /** Accesses: users of an IOAS that do no DMA of their own (01 §19, 04 §2). */
-import type { ByteLength, Iova } from '../abi/brands.ts'
+import { type ByteLength, hex, type Iova, MAX_U64 } from '../abi/brands.ts'
+import { copyThrough } from './access-copy.ts'
+import { AREA_READABLE, AREA_UNMAPPING, AREA_WRITABLE } from './area-tree.ts'
 import type { Context } from './context.ts'
-import type { Ioas } from './ioas.ts'
+import { Ioas, type IovaRange } from './ioas.ts'
+import { printRange } from './ioas-iova.ts'
 import { type Caller, KernelObject } from './objects.ts'
+import { offsetOf, PAGE, pageOf } from './page-address.ts'
+import type { PageSource } from './page-source.ts'
 import type { AddressSpace, PageIdentity } from './ports.ts'
-import type { Result } from './reason.ts'
+import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
 
 export interface AccessDriver {
   /** For people: `emulated device mdev0`. */
@@ -25,60 +30,428 @@ export interface CopyBy {
   readonly slow?: boolean
 }
 
+export const AccessAttached = reasonKind<{ access: string; ioas: number }>({
+  code: 'access-attached-already',
+  errno: 'EINVAL',
+  cite: '04 §2.3',
+  say: ({ access, ioas }) => `${access} is attached to IOAS ${ioas} already`,
+})
+
+export const AccessNotAttached = reasonKind<{ access: string }>({
+  code: 'access-not-attached',
+  errno: 'ENOENT',
+  cite: '04 §2.3, §2.5 check 4, §2.8 check 3',
+  say: ({ access }) => `${access} is attached to no IOAS, or just being moved`,
+})
+
+export const AccessInTransition = reasonKind<{ access: string }>({
+  code: 'access-in-transition',
+  errno: 'EBUSY',
+  cite: '04 §2.3',
+  say: ({ access }) => `${access} is just being moved to another IOAS`,
+})
+
+export const TooManyAccesses = reasonKind<{ ioas: number }>({
+  code: 'too-many-accesses',
+  errno: 'EBUSY',
+  cite: '04 §2.3 attach step 2',
+  say: ({ ioas }) => `65536 accesses are attached to IOAS ${ioas}`,
+})
+
+export const AccessMayNotPin = reasonKind<{ access: string }>({
+  code: 'access-may-not-pin',
+  errno: 'EINVAL',
+  cite: '04 §2.5 check 1',
+  say: ({ access }) => `${access} did not declare that it pins pages, or cannot be told to let go`,
+})
+
+export const AccessLengthZero = reasonKind({
+  code: 'access-length-zero',
+  errno: 'EINVAL',
+  cite: '04 §2.5 check 2, §2.8 check 1',
+  say: () => 'an access of 0 bytes',
+})
+
+export const AccessOverflows = reasonKind<{ iova: bigint; length: bigint }>({
+  code: 'access-overflows',
+  errno: 'EOVERFLOW',
+  cite: '04 §2.5 check 3, §2.8 check 2',
+  say: ({ iova, length }) => `iova ${hex(iova)} + length ${hex(length)} - 1 exceeds 2^64-1`,
+})
+
+export const AccessMeetsHole = reasonKind<{ ioas: number; at: bigint }>({
+  code: 'access-meets-hole',
+  errno: 'ENOENT',
+  cite: '04 §2.5 check 5a, §2.8 check 8',
+  say: ({ ioas, at }) => `nothing is mapped at ${hex(at)} of IOAS ${ioas}`,
+})
+
+export const AreaBeingUnmapped = reasonKind<{ area: IovaRange }>({
+  code: 'area-being-unmapped',
+  errno: 'EINVAL',
+  cite: '04 §2.5 check 5b, §2.8 check 4',
+  say: ({ area }) => `the area ${printRange(area.start, area.last)} is waiting for its unmap`,
+})
+
+export const PinMisaligned = reasonKind<{ area: IovaRange; at: bigint }>({
+  code: 'pin-misaligned',
+  errno: 'EINVAL',
+  cite: '04 §2.5 checks 5c and 5d',
+  say: ({ area, at }) =>
+    `the pin would begin or end within a page of the memory behind ${printRange(area.start, area.last)}, at ${hex(at)}`,
+})
+
+export const AreaForbids = reasonKind<{ area: IovaRange; write: boolean }>({
+  code: 'area-forbids',
+  errno: 'EPERM',
+  cite: '04 §2.5 check 5e, §2.8 check 5',
+  say: ({ area, write }) =>
+    `the area ${printRange(area.start, area.last)} is not mapped ${write ? 'WRITEABLE' : 'READABLE'}`,
+})
+
+export const AreaIsDmaBuf = reasonKind<{ area: IovaRange }>({
+  code: 'area-is-dma-buf',
+  errno: 'EINVAL',
+  cite: '04 §2.5 check 5f, §2.8 check 6',
+  say: ({ area }) =>
+    `the area ${printRange(area.start, area.last)} shows a dma-buf, which only devices reach`,
+})
+
+export const StorePagesFails = reasonKind({
+  code: 'store-pages-fails',
+  errno: 'EINVAL',
+  cite: '05 §A.11',
+  say: () => 'storing the pinned pages was made to fail (injected failure)',
+})
+
+const MAX_ACCESSES = 65536
+
+/** Slots that one pin holds in one area. */
+interface PinnedPart {
+  readonly page: number
+  readonly offset: number
+  readonly source: PageSource
+  readonly start: number
+  readonly end: number
+}
+
 export class Access extends KernelObject {
   override readonly type = 'access'
-  /** The IOAS it is attached to. */
-  ioas: Ioas | undefined
+  readonly driver: AccessDriver
+  /** One of a hardware queue: locks what it pins, is never notified. */
+  readonly internal: boolean
+  /** The IOAS it is attached to; none while it moves. */
+  #ioas: Ioas | undefined
+  /** The IOAS that its pins are in: the old one while it moves. */
+  #pinsIn: Ioas | undefined
+  /** Outstanding pins by `iova:length`, with how often each was made. */
+  readonly #pins = new Map<string, number>()
+
+  private constructor(
+    context: Context,
+    id: KernelObject['id'],
+    driver: AccessDriver,
+    internal: boolean,
+  ) {
+    super(context, id)
+    this.driver = driver
+    this.internal = internal
+    // Its creator's, for its whole life (04 §2.2).
+    this.users += 1
+  }
 
   /** Makes an access; `internal` is one of a hardware queue: locks what it pins, is never notified. */
   static create(
-    _context: Context,
-    _driver: AccessDriver,
-    _options?: { caller?: Caller; internal?: boolean },
+    context: Context,
+    driver: AccessDriver,
+    options: { caller?: Caller; internal?: boolean } = {},
   ): Result<Access> {
-    throw new Error('not built yet')
+    const id = context.objects.reserve(options.caller)
+    if (id instanceof Refusal) return id
+    const access = new Access(context, id, driver, options.internal ?? false)
+    // The access of a hardware queue lives as long as its queue; others keep the context alive.
+    if (!access.internal) context.hold()
+    context.objects.publish(access)
+    return access
+  }
+
+  get ioas(): Ioas | undefined {
+    return this.#ioas
+  }
+
+  /** The alignment it imposes on its IOAS (04 §2.4). */
+  get alignment(): number {
+    return this.driver.pins || this.internal ? PAGE : 1
   }
 
   /** 04 §2.2: detaches if need be and frees the ID. */
   destroy(): void {
-    throw new Error('not built yet')
-  }
-
-  /** 04 §2.3 attach. */
-  attach(_caller: Caller, _ioasId: number): Result<void> {
-    throw new Error('not built yet')
-  }
-
-  /** 04 §2.3 replace. */
-  replace(_caller: Caller, _ioasId: number): Result<void> {
-    throw new Error('not built yet')
-  }
-
-  /** 04 §2.3 detach; without attachment nothing happens. */
-  detach(): void {
-    throw new Error('not built yet')
-  }
-
-  /** 04 §2.5: one identity per page, in order. */
-  pin(_caller: Caller, _iova: Iova, _length: ByteLength, _write: boolean): Result<PageIdentity[]> {
-    throw new Error('not built yet')
-  }
-
-  /** 04 §2.6: must repeat an earlier pin exactly; throws if it does not (a driver's bug). */
-  unpin(_iova: Iova, _length: ByteLength): void {
-    throw new Error('not built yet')
-  }
-
-  /** 04 §2.8: copies out of the mapped memory into `bytes`. */
-  read(_caller: Caller, _by: CopyBy, _iova: Iova, _bytes: Uint8Array): Result<void> {
-    throw new Error('not built yet')
-  }
-
-  write(_caller: Caller, _by: CopyBy, _iova: Iova, _bytes: Uint8Array): Result<void> {
-    throw new Error('not built yet')
+    this.context.objects.remove(this, 'driver')
+    if (!this.internal) this.context.drop()
   }
 
   override teardown(): void {
-    throw new Error('not built yet')
+    this.detach()
   }
+
+  override holds(): readonly KernelObject[] {
+    return this.#pinsIn === undefined ? [] : [this.#pinsIn]
+  }
+
+  // --- attaching (04 §2.3)
+
+  attach(caller: Caller, ioasId: number): Result<void> {
+    const refusal = this.#checkFree()
+    if (refusal instanceof Refusal) return refusal
+    const ioas = this.context.objects.find(ioasId, Ioas, 'IOAS', caller)
+    if (ioas instanceof Refusal) return ioas
+    return this.attachTo(ioas)
+  }
+
+  /** Attaches to an IOAS that was not looked up by ID: the compat IOAS. */
+  attachTo(ioas: Ioas): Result<void> {
+    let refusal = this.#checkFree()
+    if (refusal instanceof Refusal) return refusal
+    refusal = this.#join(ioas)
+    if (refusal instanceof Refusal) return refusal
+    this.#ioas = ioas
+    this.#pinsIn = ioas
+  }
+
+  replace(caller: Caller, ioasId: number): Result<void> {
+    const old = this.#ioas
+    if (old === undefined) return refuse(AccessNotAttached, { access: this.toString() })
+    const ioas = this.context.objects.find(ioasId, Ioas, 'IOAS', caller)
+    if (ioas instanceof Refusal) return ioas
+    if (ioas === old) return
+    const refusal = this.#join(ioas)
+    if (refusal instanceof Refusal) return refusal
+    this.#leave(old)
+    this.#ioas = ioas
+    this.#pinsIn = ioas
+  }
+
+  /** Without attachment nothing happens. */
+  detach(): void {
+    const old = this.#ioas
+    if (old !== undefined) this.#leave(old)
+  }
+
+  #checkFree(): Result<void> {
+    if (this.#ioas !== undefined)
+      return refuse(AccessAttached, { access: this.toString(), ioas: this.#ioas.id })
+    if (this.#pinsIn !== undefined) return refuse(AccessInTransition, { access: this.toString() })
+  }
+
+  /** Takes a slot, a say in the alignment and a user of the IOAS; nothing is usable yet. */
+  #join(ioas: Ioas): Result<void> {
+    const { accesses } = ioas
+    const free = accesses.indexOf(undefined)
+    const slot = free < 0 ? accesses.length : free
+    if (slot >= MAX_ACCESSES) return refuse(TooManyAccesses, { ioas: ioas.id })
+    const refusal = ioas.checkAlignment(this.alignment)
+    if (refusal instanceof Refusal) return refusal
+    accesses[slot] = this
+    ioas.updateAlignment()
+    ioas.users += 1
+  }
+
+  /** "Unmap everything" while neither IOAS is usable, then the old one is left. */
+  #leave(old: Ioas): void {
+    this.#ioas = undefined
+    if (!this.internal) this.driver.unmap?.(0n as Iova, MAX_U64 as ByteLength)
+    this.#pinsIn = undefined
+    this.#pins.clear()
+    const { accesses } = old
+    accesses[accesses.indexOf(this)] = undefined
+    while (accesses.length > 0 && accesses.at(-1) === undefined) accesses.pop()
+    old.updateAlignment()
+    old.users -= 1
+  }
+
+  /** An area of the IOAS is about to be unmapped (04 §2.7). */
+  notify(start: Iova, length: ByteLength): void {
+    if (!this.internal) this.driver.unmap?.(start, length)
+  }
+
+  // --- pinning (04 §2.5, §2.6)
+
+  /** One identity per page, in order. All or nothing. */
+  pin(caller: Caller, iova: Iova, length: ByteLength, write: boolean): Result<PageIdentity[]> {
+    if (this.alignment !== PAGE || (!this.internal && this.driver.unmap === undefined))
+      return refuse(AccessMayNotPin, { access: this.toString() })
+    if (length === 0n) return refuse(AccessLengthZero, {})
+    const last = iova + length - 1n
+    if (last > MAX_U64) return refuse(AccessOverflows, { iova, length })
+    const ioas = this.#ioas
+    if (ioas === undefined) return refuse(AccessNotAttached, { access: this.toString() })
+    const parts: PinnedPart[] = []
+    const refusal = this.#pinParts(caller, ioas, iova, last, write, parts)
+    if (refusal instanceof Refusal) {
+      for (const part of parts) this.#unpinPart(ioas, part)
+      return refusal
+    }
+    const key = pinKey(iova, length)
+    this.#pins.set(key, (this.#pins.get(key) ?? 0) + 1)
+    return parts.flatMap(({ source, start, end }) =>
+      source
+        .recorded(start, end)
+        .flatMap(({ run }) =>
+          Array.from({ length: run.count }, (_, i) => ({ object: run.object, page: run.page + i })),
+        ),
+    )
+  }
+
+  #pinParts(
+    caller: Caller,
+    ioas: Ioas,
+    iova: bigint,
+    last: bigint,
+    write: boolean,
+    parts: PinnedPart[],
+  ): Result<void> {
+    const { machine } = this.context
+    const lock = this.internal ? 1 : 0
+    return walkAreas(ioas, iova, last, (walk) => {
+      const { areas } = ioas
+      const { source } = areas
+      const { area, firstByte, lastByte, isLast } = walk
+      if ((areas.flags & AREA_UNMAPPING) !== 0) return refuse(AreaBeingUnmapped, { area })
+      if (firstByte % PAGE !== 0) return refuse(PinMisaligned, { area, at: walk.from })
+      if (!isLast && (lastByte + 1) % PAGE !== 0)
+        return refuse(PinMisaligned, { area, at: area.last })
+      const refusal = checkPermission(walk, areas.flags, write)
+      if (refusal instanceof Refusal) return refusal
+      if (source.dmaBuf !== undefined) return refuse(AreaIsDmaBuf, { area })
+      const start = areas.sourcePage + Math.floor(firstByte / PAGE)
+      const end = areas.sourcePage + Math.floor(lastByte / PAGE) + 1
+      const fresh = source.hold(caller, machine.frames, start, end)
+      if (fresh instanceof Refusal) return fresh
+      const charged = caller.fails('store-access-pages')
+        ? refuse(StorePagesFails, {})
+        : source.charge(caller, machine, fresh)
+      if (charged instanceof Refusal) {
+        source.release(machine, start, end, false)
+        return charged
+      }
+      areas.addPins(1, lock)
+      ioas.accessPins += 1
+      parts.push({ page: areas.firstPage, offset: areas.firstOffset, source, start, end })
+    })
+  }
+
+  /**
+   * Must repeat an earlier pin exactly; false (and nothing done) if it does not, which is a bug of the
+   * driver. Works in the old IOAS while the access moves.
+   */
+  unpin(iova: Iova, length: ByteLength): boolean {
+    const ioas = this.#pinsIn
+    const key = pinKey(iova, length)
+    const made = this.#pins.get(key)
+    if (ioas === undefined || made === undefined) return false
+    if (made === 1) this.#pins.delete(key)
+    else this.#pins.set(key, made - 1)
+    const parts: PinnedPart[] = []
+    walkAreas(ioas, iova, iova + length - 1n, ({ firstByte, lastByte }) => {
+      const { firstPage, firstOffset, source, sourcePage } = ioas.areas
+      parts.push({
+        page: firstPage,
+        offset: firstOffset,
+        source,
+        start: sourcePage + Math.floor(firstByte / PAGE),
+        end: sourcePage + Math.floor(lastByte / PAGE) + 1,
+      })
+    })
+    for (const part of parts) this.#unpinPart(ioas, part)
+    return true
+  }
+
+  #unpinPart(ioas: Ioas, { page, offset, source, start, end }: PinnedPart): void {
+    source.release(this.context.machine, start, end)
+    ioas.areas.seek(page, offset)
+    ioas.areas.addPins(-1, this.internal ? -1 : 0)
+    ioas.accessPins -= 1
+  }
+
+  // --- copying (04 §2.8)
+
+  /** Copies out of the mapped memory into `into`. */
+  read(caller: Caller, by: CopyBy, iova: Iova, into: Uint8Array): Result<void> {
+    return this.#copy(caller, by, iova, into, false)
+  }
+
+  /** Copies `bytes` into the mapped memory. On refusal a part may have been copied. */
+  write(caller: Caller, by: CopyBy, iova: Iova, bytes: Uint8Array): Result<void> {
+    return this.#copy(caller, by, iova, bytes, true)
+  }
+
+  #copy(caller: Caller, by: CopyBy, iova: Iova, bytes: Uint8Array, write: boolean): Result<void> {
+    const length = BigInt(bytes.length)
+    if (length === 0n) return refuse(AccessLengthZero, {})
+    const last = iova + length - 1n
+    if (last > MAX_U64) return refuse(AccessOverflows, { iova, length })
+    const ioas = this.#ioas
+    if (ioas === undefined) return refuse(AccessNotAttached, { access: this.toString() })
+    let done = 0
+    return walkAreas(ioas, iova, last, (walk) => {
+      const { areas } = ioas
+      const { source } = areas
+      const { area, firstByte, lastByte } = walk
+      if ((areas.flags & AREA_UNMAPPING) !== 0) return refuse(AreaBeingUnmapped, { area })
+      const refusal = checkPermission(walk, areas.flags, write)
+      if (refusal instanceof Refusal) return refusal
+      if (source.dmaBuf !== undefined) return refuse(AreaIsDmaBuf, { area })
+      const part = bytes.subarray(done, done + lastByte - firstByte + 1)
+      done += part.length
+      const slot = areas.sourcePage + Math.floor(firstByte / PAGE)
+      return copyThrough(caller, by, source, slot, firstByte % PAGE, part, write)
+    })
+  }
+}
+
+const pinKey = (iova: bigint, length: bigint): string => `${iova}:${length}`
+
+/** One area of a walk: the store's cursor is on it. */
+interface AreaStep {
+  readonly area: IovaRange
+  /** Address of the first byte wanted of this area. */
+  readonly from: bigint
+  /** First and last byte wanted, counted from the start of the area's first slot. */
+  readonly firstByte: number
+  readonly lastByte: number
+  /** The range ends in this area. */
+  readonly isLast: boolean
+}
+
+/** Visits the areas of [first, last] in order; a gap, or what `visit` refuses with, ends the walk. */
+const walkAreas = (
+  ioas: Ioas,
+  first: bigint,
+  last: bigint,
+  visit: (step: AreaStep) => Result<void>,
+): Result<void> => {
+  const { areas } = ioas
+  for (let at = first; ; ) {
+    if (!areas.seek(pageOf(at), offsetOf(at))) return refuse(AccessMeetsHole, { ioas: ioas.id, at })
+    const { range: area } = ioas.areaAtCursor()
+    if (area.start > at) return refuse(AccessMeetsHole, { ioas: ioas.id, at })
+    const isLast = area.last >= last
+    const end = isLast ? last : area.last
+    const { sourceOffset } = areas
+    const refusal = visit({
+      area,
+      from: at,
+      firstByte: sourceOffset + Number(at - area.start),
+      lastByte: sourceOffset + Number(end - area.start),
+      isLast,
+    })
+    if (refusal instanceof Refusal) return refusal
+    if (isLast) return
+    at = area.last + 1n
+  }
+}
+
+const checkPermission = ({ area }: AreaStep, flags: number, write: boolean): Result<void> => {
+  if ((flags & (write ? AREA_WRITABLE : AREA_READABLE)) === 0)
+    return refuse(AreaForbids, { area, write })
 }

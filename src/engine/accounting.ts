@@ -1,16 +1,49 @@
 /** Locked memory: what is charged to whom, and the limits (01 §17.3, §17.4). */
-import type { AddressSpace } from './ports.ts'
+import type { AddressSpace, Process } from './ports.ts'
+import { type Refusal, reasonKind, refuse } from './reason.ts'
 
-/** The charges on one address space, in pages: what VmPin and VmLck of /proc/PID/status add. */
+/** How a page source is charged, fixed when it is mapped (01 §17.3). */
+export type ChargeMode = 'none' | 'user' | 'process'
+
+/** Who is charged for a page source. */
+export interface ChargedOwner {
+  readonly process: Process
+  readonly space: AddressSpace
+  readonly uid: number
+  readonly mode: ChargeMode
+}
+
+export const OverMemlockLimit = reasonKind<{
+  pid: number
+  mode: ChargeMode
+  charged: number
+  wanted: number
+  limit: number
+}>({
+  code: 'over-memlock-limit',
+  errno: 'ENOMEM',
+  cite: '01 §17.4',
+  say: ({ pid, mode, charged, wanted, limit }) =>
+    `pinning ${wanted} pages more would exceed RLIMIT_MEMLOCK of process ${pid} (${limit} pages): ${charged} are charged ${mode === 'user' ? 'to its user' : 'to its address space'} already`,
+  advice: 'Raise the limit (ulimit -l), unmap something, or give the program CAP_IPC_LOCK.',
+})
+
+/** The charges on one address space, in pages: what VmPin and VmLck of /proc/PID/status show. */
 export interface SpaceLedger {
-  /** May be wrong in the way Linux is wrong after CHANGE_PROCESS of an uncharged source (01 §17.4). */
+  /** Can go wrong, even below zero, as it does on Linux after CHANGE_PROCESS (01 §16, §17.4). */
+  readonly pinned: number
+  /** The engine's part; what mlock locked comes on top. */
+  readonly locked: number
+}
+
+interface Ledger {
   pinned: number
   locked: number
 }
 
 export class LockedMemory {
   readonly #users = new Map<number, number>()
-  readonly #spaces = new WeakMap<AddressSpace, SpaceLedger>()
+  readonly #spaces = new WeakMap<AddressSpace, Ledger>()
 
   /** Pages charged to a real user ID. */
   ofUser(uid: number): number {
@@ -18,11 +51,47 @@ export class LockedMemory {
   }
 
   /** The ledger of an address space; kept up to date, for the host to show. */
-  ofSpace(space: AddressSpace): Readonly<SpaceLedger> {
-    return this.ledger(space)
+  ofSpace(space: AddressSpace): SpaceLedger {
+    return this.#ledger(space)
   }
 
-  protected ledger(space: AddressSpace): SpaceLedger {
+  /** Charges pages, or refuses when the owner's limit, read now, would be exceeded. */
+  charge(owner: ChargedOwner, pages: number): Refusal | undefined {
+    if (pages === 0) return
+    const { mode, process } = owner
+    const ledger = this.#ledger(owner.space)
+    if (mode !== 'none') {
+      const limit = Number(process.memlockLimit() / 4096n)
+      const charged =
+        mode === 'user'
+          ? this.ofUser(owner.uid)
+          : ledger.locked + Number(process.lockedBytes() / 4096n)
+      if (charged + pages > limit)
+        return refuse(OverMemlockLimit, { pid: process.pid, mode, charged, wanted: pages, limit })
+      if (mode === 'user') this.#users.set(owner.uid, this.ofUser(owner.uid) + pages)
+      else ledger.locked += pages
+    }
+    ledger.pinned += pages
+  }
+
+  uncharge(owner: ChargedOwner, pages: number): void {
+    if (pages === 0) return
+    const ledger = this.#ledger(owner.space)
+    ledger.pinned -= pages
+    if (owner.mode === 'process') ledger.locked -= pages
+    else if (owner.mode === 'user') {
+      const left = this.ofUser(owner.uid) - pages
+      if (left === 0) this.#users.delete(owner.uid)
+      else this.#users.set(owner.uid, left)
+    }
+  }
+
+  /** No user is charged for anything. */
+  get isEmpty(): boolean {
+    return this.#users.size === 0
+  }
+
+  #ledger(space: AddressSpace): Ledger {
     let ledger = this.#spaces.get(space)
     if (ledger === undefined) {
       ledger = { pinned: 0, locked: 0 }

@@ -95,6 +95,14 @@ export class Context implements OpenFile {
     if (this.machine.observer !== undefined) this.emit({ type: 'context-released' })
   }
 
+  /** The IOAS is destroyed: if it was the compat IOAS, there is none any more (02 §2.2). */
+  forgetCompatIoas(ioas: Ioas): void {
+    if (this.compatIoas !== ioas) return
+    this.compatIoas = undefined
+    if (this.machine.observer !== undefined)
+      this.emit({ type: 'compat-ioas', ioas: undefined, previous: ioas.id, by: 'destroy' })
+  }
+
   get released(): boolean {
     return this.#released
   }

@@ -1,22 +1,31 @@
 /** The I/O address space: its state and what other objects do with it (01 §6, §7). */
-import type { ByteLength, Iova, UserVa } from '../abi/brands.ts'
+import { type ByteLength, hex, type Iova, MAX_U64, type UserVa } from '../abi/brands.ts'
+import type { Access } from './access.ts'
+import { AREA_READABLE, AREA_UNMAPPING, AREA_WRITABLE, AreaTree } from './area-tree.ts'
+import { type CopyRequest, copyAreas } from './ioas-copy.ts'
+import { cutAreas } from './ioas-cut.ts'
+import { addDomain, removeDomain } from './ioas-domains.ts'
+import { printRange } from './ioas-iova.ts'
+import { mapMemory } from './ioas-map.ts'
+import { removeAllAreas, unmapAreas, unmapEverything } from './ioas-unmap.ts'
 import type { PagingDomain } from './iommu-driver.ts'
 import { type Caller, type DestroyedBy, KernelObject } from './objects.ts'
-import type { Refusal, Result } from './reason.ts'
+import { addressOf, bytesBetween, offsetOf, PAGE, pageOf } from './page-address.ts'
+import type { DmaBufBacking, PageSource, ShowsDmaBuf } from './page-source.ts'
+import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
+import {
+  type IovaRange,
+  intersects,
+  type ReservationOwner,
+  ReservedRanges,
+} from './reserved-ranges.ts'
 
-/** Inclusive, as everywhere in this interface. */
-export interface IovaRange {
-  readonly start: Iova
-  readonly last: Iova
-}
+export type { IovaRange, ReservationOwner } from './reserved-ranges.ts'
 
 /** An HWPT as the IOAS sees it; the same object joins and leaves. */
 export interface DomainLink {
   readonly domain: PagingDomain
 }
-
-/** Who reserves IOVAs: a device or a domain. `toString` names it in refusals. */
-export type ReservationOwner = object
 
 /** An area, for people, tests and walks over the address space. */
 export interface AreaView extends IovaRange {
@@ -27,15 +36,18 @@ export interface AreaView extends IovaRange {
   readonly accessPins: number
   /** Marked by an unmap whose accesses did not let go (04 §2.7). */
   readonly unmapping: boolean
-  /** What it is backed by: `memory of process 123 at 0x7f00`. */
+  /** What it is backed by, and where in that it starts: `memory of process 12 (prog) at 0x7f00`. */
   readonly source: string
+  /** Areas with the same key share their memory (IOAS_COPY, cuts). */
+  readonly sharedBy: object
+  readonly sourceOffset: bigint
 }
 
 export interface MapRequest {
   readonly va: UserVa
   readonly length: ByteLength
   /** Absent: the automatic rule chooses (01 §12.3). */
-  readonly iova?: Iova
+  readonly iova?: Iova | undefined
   readonly readable: boolean
   readonly writable: boolean
 }
@@ -46,70 +58,255 @@ export interface Unmapped {
   readonly refusal?: Refusal
 }
 
-export class Ioas extends KernelObject {
+export const AlignmentRises = reasonKind<{ wanted: number; area: IovaRange; source: string }>({
+  code: 'alignment-rises',
+  errno: 'EADDRINUSE',
+  cite: '01 §6.2',
+  say: ({ wanted, area, source }) =>
+    `the IOAS's alignment would become ${hex(wanted)}, but the area ${printRange(area.start, area.last)} of ${source} does not conform to it: its IOVA, its length and its offset in the page must`,
+  advice: 'Map in whole pages before anything is attached, or unmap that area.',
+})
+
+export const ReservationMeetsArea = reasonKind<{
+  reserved: IovaRange
+  owner: ReservationOwner
+  area: IovaRange
+  source: string
+}>({
+  code: 'reservation-meets-area',
+  errno: 'EADDRINUSE',
+  cite: '01 §6.3',
+  say: ({ reserved, owner, area, source }) =>
+    `${owner} needs ${printRange(reserved.start, reserved.last)} reserved, but the area ${printRange(area.start, area.last)} of ${source} is mapped there`,
+  advice: 'Attach first and then map within IOAS_IOVA_RANGES, or unmap that area.',
+})
+
+export const ReservationMeetsAllowed = reasonKind<{
+  reserved: IovaRange
+  owner: ReservationOwner
+  allowed: IovaRange
+}>({
+  code: 'reservation-meets-allowed',
+  errno: 'EADDRINUSE',
+  cite: '01 §6.4',
+  say: ({ reserved, owner, allowed }) =>
+    `${owner} needs ${printRange(reserved.start, reserved.last)} reserved, but IOAS_ALLOW_IOVAS promised ${printRange(allowed.start, allowed.last)}`,
+  advice: 'Attach before IOAS_ALLOW_IOVAS, and allow only usable ranges.',
+})
+
+export const LargePagesInUse = reasonKind<{ ioas: number; domains: number; areas: number }>({
+  code: 'large-pages-in-use',
+  errno: 'EINVAL',
+  cite: '01 §8.2 step 3.2',
+  say: ({ ioas, domains, areas }) =>
+    `large pages of IOAS ${ioas} cannot be switched off while ${areas} areas are mapped in ${domains} page tables`,
+  advice: 'Set the option before attaching devices or before mapping.',
+})
+
+export class Ioas extends KernelObject implements ShowsDmaBuf {
   override readonly type = 'ioas'
   /** Current IOVA alignment, a power of two from 1 to 4096 (01 §6.2). */
   alignment = 1
   /** The large-pages option (01 §8.2); change with `setLargePages`. */
   largePages = true
+  readonly areas = new AreaTree()
+  readonly reserved = new ReservedRanges()
+  /** What IOAS_ALLOW_IOVAS set, joined where adjacent; empty is no restriction (01 §6.4). */
+  allowed: readonly IovaRange[] = []
+  readonly #domains: DomainLink[] = []
+  /** By slot, lowest free first (04 §2.3). */
+  readonly accesses: (Access | undefined)[] = []
+  /** Outstanding pins by accesses, over all areas. */
+  accessPins = 0
+
   /** Linked domains in the order they joined. */
-  readonly domains: readonly DomainLink[] = []
+  get domains(): readonly DomainLink[] {
+    return this.#domains
+  }
+
+  // --- mapping
 
   /** 01 §12.2: the core map operation. Returns the IOVA used. */
-  map(_caller: Caller, _request: MapRequest): Result<Iova> {
-    throw new Error('not built yet')
+  map(caller: Caller, request: MapRequest): Result<Iova> {
+    return mapMemory(this, caller, request)
+  }
+
+  /** 01 §14 from step 7 on, into this IOAS. Returns the IOVA used. */
+  copy(caller: Caller, request: CopyRequest): Result<Iova> {
+    return copyAreas(this, caller, request)
   }
 
   /** 01 §15.1: the core unmap; success with 0 bytes where nothing is mapped. */
-  unmap(_range: IovaRange): Unmapped {
-    throw new Error('not built yet')
+  unmap(range: IovaRange): Unmapped {
+    return unmapAreas(this, range)
   }
 
   unmapAll(): Unmapped {
-    throw new Error('not built yet')
+    return unmapEverything(this)
   }
 
   /** 01 §20.2: area boundaries after each of these IOVAs, in this order. */
-  cut(_points: readonly Iova[]): Result<void> {
-    throw new Error('not built yet')
+  cut(points: readonly Iova[]): Result<void> {
+    return cutAreas(this, points)
   }
 
-  /** 01 §8.2 SET. */
-  setLargePages(_enabled: boolean): Result<void> {
-    throw new Error('not built yet')
+  /** Areas that intersect the range (default: all), ascending, until `visit` returns false. */
+  forEachArea(visit: (area: AreaView) => unknown, range?: IovaRange): void {
+    const { areas } = this
+    const last = range?.last ?? MAX_U64
+    for (let at: bigint = range?.start ?? 0n; at <= last; ) {
+      if (!areas.seek(pageOf(at), offsetOf(at))) return
+      const area = this.viewAtCursor()
+      if (area.start > last || visit(area) === false) return
+      at = area.last + 1n
+    }
   }
+
+  /** The area that contains the IOVA. */
+  areaAt(iova: Iova): AreaView | undefined {
+    if (!this.areas.seek(pageOf(iova), offsetOf(iova))) return undefined
+    const area = this.viewAtCursor()
+    return area.start <= iova ? area : undefined
+  }
+
+  // --- domains, accesses, reservations
 
   /** 01 §7.1: reserves around the aperture, maps every area, links. On refusal nothing has changed. */
-  addDomain(_caller: Caller, _link: DomainLink): Result<void> {
-    throw new Error('not built yet')
+  addDomain(caller: Caller, link: DomainLink): Result<void> {
+    return addDomain(this, caller, link, this.#domains)
   }
 
   /** 01 §7.3: unmaps everything of it and drops its reservations. Cannot fail. */
-  removeDomain(_link: DomainLink): void {
-    throw new Error('not built yet')
+  removeDomain(link: DomainLink): void {
+    removeDomain(this, link, this.#domains)
   }
 
   /** 01 §6.3: EADDRINUSE where the range meets an area or an allowed range. */
-  reserve(_owner: ReservationOwner, _range: IovaRange): Result<void> {
-    throw new Error('not built yet')
+  reserve(owner: ReservationOwner, range: IovaRange): Result<void> {
+    const { areas } = this
+    if (areas.seek(pageOf(range.start), offsetOf(range.start))) {
+      const { range: area, source } = this.areaAtCursor()
+      if (area.start <= range.last)
+        return refuse(ReservationMeetsArea, {
+          reserved: range,
+          owner,
+          area,
+          source: source.toString(),
+        })
+    }
+    const allowed = this.allowed.find((one) => intersects(one, range))
+    if (allowed !== undefined)
+      return refuse(ReservationMeetsAllowed, { reserved: range, owner, allowed })
+    this.reserved.add(owner, range)
   }
 
   /** Drops all ranges that this owner reserved. */
-  unreserve(_owner: ReservationOwner): void {
-    throw new Error('not built yet')
+  unreserve(owner: ReservationOwner): void {
+    this.reserved.drop(owner)
   }
 
   /** 01 §10: the gaps between reserved ranges, ascending. */
   usableRanges(): IovaRange[] {
-    throw new Error('not built yet')
+    return this.reserved.usable()
   }
 
-  /** Areas that intersect the range (default: all), ascending, until `visit` returns false. */
-  forEachArea(_visit: (area: AreaView) => unknown, _range?: IovaRange): void {
-    throw new Error('not built yet')
+  // --- alignment and large pages
+
+  /** Refuses if an area does not conform to an alignment that would be higher than now (01 §6.2). */
+  checkAlignment(wanted: number): Result<void> {
+    if (wanted <= this.alignment || this.areas.conforms(Math.log2(wanted))) return
+    let culprit: AreaView | undefined
+    this.forEachArea((area) => {
+      const bits = area.start | (area.last + 1n) | area.sourceOffset
+      if (culprit === undefined && bits % BigInt(wanted) !== 0n) culprit = area
+    })
+    if (culprit === undefined) throw new Error('no area breaks the alignment after all')
+    return refuse(AlignmentRises, { wanted, area: culprit, source: culprit.source })
+  }
+
+  /** The maximum of 01 §6.2, recomputed; call after anything that has a part in it changed. */
+  updateAlignment(): void {
+    let alignment = this.largePages ? 1 : PAGE
+    for (const { domain } of this.#domains) alignment = Math.max(alignment, smallestPage(domain))
+    for (const access of this.accesses)
+      if (access !== undefined) alignment = Math.max(alignment, access.alignment)
+    this.alignment = alignment
+  }
+
+  /** 01 §8.2 SET, from step 3 on. */
+  setLargePages(enabled: boolean): Result<void> {
+    if (!enabled) {
+      if (!this.largePages) return
+      const domains = this.#domains.length
+      if (domains > 0 && this.areas.size > 0)
+        return refuse(LargePagesInUse, { ioas: this.id, domains, areas: this.areas.size })
+      const refusal = this.checkAlignment(PAGE)
+      if (refusal instanceof Refusal) return refusal
+    }
+    this.largePages = enabled
+    this.updateAlignment()
+  }
+
+  // --- for the files of the IOAS
+
+  /** Range and source of the area at the store's cursor. */
+  areaAtCursor(): { range: IovaRange; source: PageSource } {
+    const { areas } = this
+    return {
+      range: {
+        start: addressOf(areas.firstPage, areas.firstOffset) as Iova,
+        last: addressOf(areas.lastPage, areas.lastOffset) as Iova,
+      },
+      source: areas.source,
+    }
+  }
+
+  viewAtCursor(): AreaView {
+    const { areas } = this
+    const { range, source } = this.areaAtCursor()
+    return {
+      ...range,
+      length: bytesBetween(
+        areas.firstPage,
+        areas.firstOffset,
+        areas.lastPage,
+        areas.lastOffset,
+      ) as ByteLength,
+      readable: (areas.flags & AREA_READABLE) !== 0,
+      writable: (areas.flags & AREA_WRITABLE) !== 0,
+      accessPins: areas.pins,
+      unmapping: (areas.flags & AREA_UNMAPPING) !== 0,
+      source: source.toString(),
+      sharedBy: source,
+      sourceOffset: addressOf(areas.sourcePage, areas.sourceOffset),
+    }
+  }
+
+  /** First slot of the area at the cursor, and the one behind its last. */
+  slotsAtCursor(): readonly [start: number, end: number] {
+    const { areas } = this
+    const start = areas.sourcePage
+    const bytes = areas.sourceOffset + areas.lastOffset - areas.firstOffset
+    return [start, start + areas.lastPage - areas.firstPage + Math.floor(bytes / PAGE) + 1]
+  }
+
+  dmaBufRevoked(backing: DmaBufBacking): void {
+    const { areas } = this
+    for (let more = areas.seek(0, 0); more; more = areas.next()) {
+      if (areas.source.backing !== backing) continue
+      const { start, last } = this.areaAtCursor().range
+      for (const { domain } of this.#domains) domain.unmap(start, (last - start + 1n) as ByteLength)
+    }
   }
 
   override teardown(_by: DestroyedBy): void {
-    throw new Error('not built yet')
+    removeAllAreas(this)
+    if (this.context.compatIoas === this) this.context.forgetCompatIoas(this)
   }
+}
+
+/** A domain's smallest page: the alignment it imposes. */
+export const smallestPage = (domain: PagingDomain): number => {
+  const lowest = domain.pageSizes & -domain.pageSizes
+  return Number(lowest)
 }

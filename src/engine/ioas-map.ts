@@ -1,0 +1,320 @@
+/** IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE, and the core operation that VFIO shares (01 §12, §13). */
+import { type ByteLength, hex, type Iova, MAX_U64 } from '../abi/brands.ts'
+import { IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMUFD_IOAS_MAP_FLAGS } from '../abi/iommufd/ioas.ts'
+import { AREA_READABLE, AREA_WRITABLE } from './area-tree.ts'
+import { command } from './command.ts'
+import { isDmaBuf } from './dma-buf.ts'
+import { Ioas, type MapRequest } from './ioas.ts'
+import { fillArea } from './ioas-fill.ts'
+import { checkFixedIova, chooseIova } from './ioas-iova.ts'
+import type { Caller } from './objects.ts'
+import { addressOf, offsetOf, PAGE, pageOf } from './page-address.ts'
+import { DmaBufBacking, PageSource } from './page-source.ts'
+import type { HeldFile } from './ports.ts'
+import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
+
+export const UnknownMapFlags = reasonKind<{ flags: number }>({
+  code: 'unknown-map-flags',
+  errno: 'EOPNOTSUPP',
+  cite: '01 §12.1 check 1',
+  say: ({ flags }) => `the flags ${hex(flags)} have bits beyond FIXED_IOVA, WRITEABLE and READABLE`,
+})
+
+export const ReservedFieldSet = reasonKind<{ value: number }>({
+  code: 'reserved-field-set',
+  errno: 'EOPNOTSUPP',
+  cite: '01 §4.2, §8, §10 to §12, §16',
+  say: ({ value }) => `the reserved field is ${hex(value)}, not 0`,
+  advice: 'Zero the whole structure before filling it in.',
+})
+
+export const ValueIsMax = reasonKind<{ field: string }>({
+  code: 'value-is-max',
+  errno: 'EOVERFLOW',
+  cite: '01 §12.1 check 2',
+  say: ({ field }) => `${field} is 2^64-1`,
+})
+
+export const NoPermission = reasonKind({
+  code: 'map-without-permission',
+  errno: 'EINVAL',
+  cite: '01 §12.1 check 3',
+  say: () => 'neither WRITEABLE nor READABLE is asked for',
+})
+
+export const MemoryOverflows = reasonKind<{ va: bigint; length: bigint }>({
+  code: 'memory-overflows',
+  errno: 'EOVERFLOW',
+  cite: '01 §12.2 step 1',
+  say: ({ va, length }) => `${hex(va)} + ${hex(length)} does not fit 64 bits`,
+})
+
+export const LengthZero = reasonKind({
+  code: 'length-zero',
+  errno: 'EINVAL',
+  cite: '01 §12.2 step 2, §13 check 5, §14 check 5, §15 step 3',
+  say: () => 'length is 0',
+})
+
+export const LengthTooLarge = reasonKind<{ length: bigint }>({
+  code: 'length-too-large',
+  errno: 'EINVAL',
+  cite: '01 §12.2 step 2',
+  say: ({ length }) => `length ${hex(length)} is above 0xffffffffffffefff`,
+})
+
+export const LengthMisaligned = reasonKind<{ length: bigint; alignment: number }>({
+  code: 'length-misaligned',
+  errno: 'EINVAL',
+  cite: '01 §12.2 step 4',
+  say: ({ length, alignment }) =>
+    `length ${hex(length)} is not a multiple of ${hex(alignment)}, the IOAS's alignment`,
+})
+
+export const MemoryMisaligned = reasonKind<{ address: bigint; alignment: number }>({
+  code: 'memory-misaligned',
+  errno: 'EINVAL',
+  cite: '01 §12.2 step 6',
+  say: ({ address, alignment }) =>
+    `the memory starts at ${hex(address)}, whose offset in its page is not a multiple of ${hex(alignment)}, the IOAS's alignment`,
+})
+
+export const SourceTooLarge = reasonKind<{ address: bigint; length: bigint }>({
+  code: 'source-too-large',
+  errno: 'EOVERFLOW',
+  cite: '01 §12.2, pathological lengths',
+  say: ({ address, length }) =>
+    `${hex(length)} bytes from ${hex(address)} on are more pages than there are`,
+})
+
+export const FileRangeOverflows = reasonKind<{ start: bigint; length: bigint }>({
+  code: 'file-range-overflows',
+  errno: 'EOVERFLOW',
+  cite: '01 §13 check 6',
+  say: ({ start, length }) => `start ${hex(start)} + length ${hex(length)} - 1 exceeds 2^64-1`,
+})
+
+export const NotADescriptor = reasonKind<{ fd: number }>({
+  code: 'not-a-descriptor',
+  errno: 'EBADF',
+  cite: '01 §13 check 7',
+  say: ({ fd }) => `${fd} is not an open descriptor of the caller (O_PATH ones do not count)`,
+})
+
+export const BeyondDmaBuf = reasonKind<{ start: bigint; length: bigint; size: bigint }>({
+  code: 'beyond-dma-buf',
+  errno: 'EINVAL',
+  cite: '01 §13.2 check 1',
+  say: ({ start, length, size }) =>
+    `the range of ${hex(length)} bytes at ${hex(start)} is not within the dma-buf of ${hex(size)} bytes`,
+})
+
+export const FileNotPinnable = reasonKind<{ name: string }>({
+  code: 'file-not-pinnable',
+  errno: 'EINVAL',
+  cite: '01 §13.1',
+  say: ({ name }) =>
+    `${name} is not shared memory: only memfd, tmpfs and hugetlbfs files have pages for DMA`,
+})
+
+const {
+  IOMMU_IOAS_MAP_FIXED_IOVA: FIXED,
+  IOMMU_IOAS_MAP_WRITEABLE,
+  IOMMU_IOAS_MAP_READABLE,
+} = IOMMUFD_IOAS_MAP_FLAGS
+const KNOWN_FLAGS = FIXED | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE
+
+/** Permission bits of an area from MAP flags; 0 where neither is asked for. */
+export const areaFlags = (flags: number): number =>
+  ((flags & IOMMU_IOAS_MAP_READABLE) !== 0 ? AREA_READABLE : 0) |
+  ((flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0 ? AREA_WRITABLE : 0)
+
+/** The three checks that MAP, MAP_FILE and COPY begin with. */
+export const checkMapArguments = (
+  flags: number,
+  reserved: number,
+  ...sizes: readonly (readonly [field: string, value: bigint])[]
+): Result<void> => {
+  if ((flags & ~KNOWN_FLAGS) !== 0) return refuse(UnknownMapFlags, { flags })
+  if (reserved !== 0) return refuse(ReservedFieldSet, { value: reserved })
+  for (const [field, value] of sizes) if (value === MAX_U64) return refuse(ValueIsMax, { field })
+  if (areaFlags(flags) === 0) return refuse(NoPermission, {})
+}
+
+export const isFixed = (flags: number): boolean => (flags & FIXED) !== 0
+
+export const ioasMap = command(IOMMU_IOAS_MAP, ({ context, call, args, respond }) => {
+  const { flags, ioas_id, user_va, length, iova, __reserved } = args
+  const refusal = checkMapArguments(flags, __reserved, ['iova', iova], ['length', length])
+  if (refusal instanceof Refusal) return refusal
+  const ioas = context.objects.find(ioas_id, Ioas, 'IOAS', call)
+  if (ioas instanceof Refusal) return ioas
+  const mapped = mapMemory(ioas, call, {
+    va: user_va,
+    length,
+    iova: isFixed(flags) ? iova : undefined,
+    readable: (flags & IOMMU_IOAS_MAP_READABLE) !== 0,
+    writable: (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0,
+  })
+  if (mapped instanceof Refusal) return mapped
+  // A response that faults leaves the mapping (01 §12.1 step 6).
+  return respond({ iova: mapped })
+})
+
+/** 01 §12.2, from a VA of the caller. Without any permission: only VFIO maps so (02 §3.5). */
+export const mapMemory = (ioas: Ioas, caller: Caller, request: MapRequest): Result<Iova> => {
+  const { va, length, iova, readable, writable } = request
+  if (va + length > MAX_U64) return refuse(MemoryOverflows, { va, length })
+  const refusal = checkLength(length)
+  if (refusal instanceof Refusal) return refusal
+  const owner = ioas.context.owners.of(caller.process)
+  const source = new PageSource(owner, undefined, pageOf(va), writable)
+  const flags = (readable ? AREA_READABLE : 0) | (writable ? AREA_WRITABLE : 0)
+  return mapSource(ioas, caller, source, offsetOf(va), length, iova, flags)
+}
+
+const checkLength = (length: bigint): Result<void> => {
+  if (length === 0n) return refuse(LengthZero, {})
+  if (length > MAX_U64 - BigInt(PAGE)) return refuse(LengthTooLarge, { length })
+}
+
+/** Steps 4 to 8 of 01 §12.2 for a new source whose first byte is `offset` bytes into its slot 0. */
+const mapSource = (
+  ioas: Ioas,
+  caller: Caller,
+  source: PageSource,
+  offset: number,
+  length: ByteLength,
+  fixed: Iova | undefined,
+  flags: number,
+): Result<Iova> => {
+  const { alignment, areas } = ioas
+  if (alignment > 1 && offsetOf(length) % alignment !== 0)
+    return refuse(LengthMisaligned, { length, alignment })
+  let iova = fixed
+  if (iova === undefined) {
+    const chosen = chooseIova(ioas, source.firstPage, offset, length)
+    if (chosen instanceof Refusal) return chosen
+    iova = chosen
+    areas.seek(pageOf(iova), offsetOf(iova))
+  } else {
+    const refusal = checkFixedIova(ioas, iova, length)
+    if (refusal instanceof Refusal) return refusal
+  }
+  if (offset % alignment !== 0)
+    return refuse(MemoryMisaligned, { address: addressOf(source.firstPage, offset), alignment })
+  if (length + BigInt(offset) > MAX_U64 + 1n - BigInt(PAGE))
+    return refuse(SourceTooLarge, { address: addressOf(source.firstPage, offset), length })
+  insertArea(ioas, iova, length, source, 0, offset, flags)
+  if (ioas.domains.length > 0) {
+    const refusal = fillArea(ioas, caller)
+    if (refusal instanceof Refusal) {
+      areas.remove()
+      return refusal
+    }
+  }
+  if (ioas.context.machine.observer !== undefined) emitMapped(ioas, iova, length, source, flags)
+  return iova
+}
+
+/** Adds an area where the store's cursor stands, without pinning anything. */
+export const insertArea = (
+  ioas: Ioas,
+  iova: bigint,
+  length: bigint,
+  source: PageSource,
+  slot: number,
+  offset: number,
+  flags: number,
+): void => {
+  const last = iova + length - 1n
+  ioas.areas.insert(
+    pageOf(iova),
+    offsetOf(iova),
+    pageOf(last),
+    offsetOf(last),
+    source,
+    slot,
+    offset,
+    flags,
+  )
+  source.areas += 1
+  source.dmaBuf?.shown(ioas)
+}
+
+export const emitMapped = (
+  ioas: Ioas,
+  iova: Iova,
+  length: ByteLength,
+  source: PageSource,
+  flags: number,
+  copyOf?: { readonly ioas: Ioas['id']; readonly iova: Iova },
+): void =>
+  ioas.context.emit({
+    type: 'area-mapped',
+    ioas: ioas.id,
+    iova,
+    length,
+    source: source.toString(),
+    readable: (flags & AREA_READABLE) !== 0,
+    writable: (flags & AREA_WRITABLE) !== 0,
+    ...(copyOf === undefined ? {} : { copyOf }),
+  })
+
+export const ioasMapFile = command(IOMMU_IOAS_MAP_FILE, ({ context, call, args, respond }) => {
+  const { flags, ioas_id, fd, start, length, iova } = args
+  const refusal = checkMapArguments(flags, 0, ['iova', iova], ['length', length])
+  if (refusal instanceof Refusal) return refusal
+  const ioas = context.objects.find(ioas_id, Ioas, 'IOAS', call)
+  if (ioas instanceof Refusal) return ioas
+  if (length === 0n) return refuse(LengthZero, {})
+  if (start + length - 1n > MAX_U64) return refuse(FileRangeOverflows, { start, length })
+  const file = call.file(fd)
+  if (file === undefined) return refuse(NotADescriptor, { fd })
+  const backing = isDmaBuf(file)
+    ? attachDmaBuf(file, start, length)
+    : holdFile('foreign' in file ? file.dup() : unpinnable(file.linkText), length)
+  if (backing instanceof Refusal) return backing
+  const owner =
+    backing instanceof DmaBufBacking
+      ? context.owners.withMode(call.process, 'none')
+      : context.owners.of(call.process)
+  const writable = (flags & IOMMU_IOAS_MAP_WRITEABLE) !== 0
+  const source = new PageSource(owner, backing, pageOf(start), writable)
+  const fixed = isFixed(flags) ? iova : undefined
+  const mapped = mapSource(ioas, call, source, offsetOf(start), length, fixed, areaFlags(flags))
+  if (mapped instanceof Refusal) {
+    source.dispose()
+    return mapped
+  }
+  return respond({ iova: mapped })
+})
+
+type OpenDmaBuf = Parameters<typeof isDmaBuf>[0] & import('./dma-buf.ts').DmaBuf
+
+/** 01 §13.2 checks 1 to 4. */
+const attachDmaBuf = (file: OpenDmaBuf, start: bigint, length: bigint): Result<DmaBufBacking> => {
+  if (file.length <= start + length - 1n || length >> 12n >= 0xffff_ffffn)
+    return refuse(BeyondDmaBuf, { start, length, size: file.length })
+  let backing: DmaBufBacking | undefined
+  const attachment = file.attach({ revoked: () => backing?.revoke() })
+  if (attachment instanceof Refusal) return attachment
+  backing = new DmaBufBacking(file.linkText, attachment)
+  return backing
+}
+
+const holdFile = (file: HeldFile, length: bigint): Result<HeldFile> => {
+  const refusal = checkLength(length)
+  if (refusal instanceof Refusal) {
+    file.close()
+    return refusal
+  }
+  return file
+}
+
+/** A file of ours that is no dma-buf: accepted, but it has no pages to give (01 §13.1). */
+const unpinnable = (name: string): HeldFile => ({
+  name,
+  take: () => refuse(FileNotPinnable, { name }),
+  close: () => {},
+})
