@@ -3,7 +3,11 @@
 import { hex } from './brands.ts'
 import { formatEnum } from './fields.ts'
 import type { Ioctl } from './ioctl.ts'
-import { decode, type FormatOptions, formatStruct } from './layout.ts'
+import { decode, type FormatOptions, formatStruct, type Struct } from './layout.ts'
+
+/** The most telling structure for an argument's bytes: that of the operation or feature they name. */
+export const structOf = (ioctl: Ioctl, bytes: Uint8Array): Struct | undefined =>
+  ioctl.view?.(bytes) ?? ioctl.struct
 
 /** By-value arguments below this are counts, above it addresses. */
 const SMALL = 0x1_0000n
@@ -19,10 +23,8 @@ export const formatArgument = (
   bytes: Uint8Array,
   options: FormatOptions = {},
 ): string => {
-  if (ioctl.struct !== undefined) {
-    const shown = ioctl.view?.(bytes) ?? ioctl.struct
-    return formatStruct(shown, decode(shown, bytes), options)
-  }
+  const struct = structOf(ioctl, bytes)
+  if (struct !== undefined) return formatStruct(struct, decode(struct, bytes), options)
   switch (ioctl.argument) {
     case 'none':
       return ''

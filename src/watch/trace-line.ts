@@ -1,6 +1,7 @@
 /** One call as one line, in strace's manner, decoded by the declarations of abi/. */
 import { hex } from '../abi/brands.ts'
 import { errnoName } from '../abi/errno.ts'
+import { formatArgument, structOf } from '../abi/format.ts'
 import type { FileKind, Ioctl } from '../abi/ioctl.ts'
 import { formatStruct, type PlacedField } from '../abi/layout.ts'
 import { ioctlOn } from '../abi/tables.ts'
@@ -47,14 +48,16 @@ const invocation = (
 const fileText = (event: CallEvent, stamp: Stamp | undefined): string =>
   `${stamp?.fd ?? ''}${event.file === undefined ? '' : `<${event.file}>`}`
 
+const NO_BYTES = new Uint8Array()
+
 const ioctlArgument = (event: CallEvent, ioctl: Ioctl | undefined): string => {
   const { argument = 0n, input } = event
   if (ioctl?.argument === 'none') return hex(argument)
-  if (ioctl?.argument === 'value') return String(argument)
+  if (ioctl?.argument === 'value') return formatArgument(ioctl, argument, NO_BYTES)
   // What could not be read, or is no structure, is shown as the address that was passed.
   if (ioctl?.struct === undefined || input === undefined)
     return argument === 0n ? 'NULL' : hex(argument)
-  return formatStruct(ioctl.struct, ioctl.struct.decode(input), { show: 'in' })
+  return formatArgument(ioctl, argument, input, { show: 'in' })
 }
 
 const resultText = (result: number | Refusal): string =>
@@ -63,8 +66,9 @@ const resultText = (result: number | Refusal): string =>
 /** The fields that the kernel wrote: those only written, and those that it changed. */
 const outputText = (event: CallEvent, ioctl: Ioctl | undefined): string => {
   const { input, output } = event
-  if (ioctl?.struct === undefined || output === undefined) return ''
-  const { struct } = ioctl
+  if (ioctl === undefined || output === undefined) return ''
+  const struct = structOf(ioctl, input ?? output)
+  if (struct === undefined) return ''
   const before: Readonly<Record<string, unknown>> = input === undefined ? {} : struct.decode(input)
   const after: Readonly<Record<string, unknown>> = struct.decode(output)
   const written: Record<string, unknown> = {}
