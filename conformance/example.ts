@@ -247,6 +247,20 @@ export class Steps {
     })
   }
 
+  /** A successful ioctl whose result is a descriptor, which moves to a slot; the structure does not change. */
+  descriptorStep(name: string, fields: FieldValues, slot: number): void {
+    const of = command(name)
+    this.poke(STRUCT, structBytes(of, fields))
+    const about = `${name} ${describe(fields)}`
+    this.lines.push(`ioctl 0 ${of.request} ${STRUCT}`)
+    this.checks.push({
+      about: this.numbered(about),
+      problem: (answer) =>
+        /^= \d+$/.test(answer) ? undefined : `expected a descriptor, got ${answer}`,
+    })
+    this.call(`takereturn ${slot}`, 0)
+  }
+
   /** Moves a descriptor that the last step put into its structure to a slot. */
   takeDescriptor(name: string, field: string, slot: number): void {
     const { offset } = command(name).struct.place(field)

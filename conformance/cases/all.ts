@@ -4,9 +4,20 @@ import * as automaticIova from './01-22-automatic-iova.ts'
 import * as core from './01-22-core.ts'
 import * as map from './01-22-map.ts'
 import * as container from './02-08-container.ts'
+import * as mockAccesses from './05-12-mock-accesses.ts'
+import * as mockDevices from './05-12-mock-devices.ts'
+import * as mockNesting from './05-12-mock-nesting.ts'
 
 const byTitle = new Intl.Collator('en', { numeric: true })
 
-export const allExamples: readonly Example[] = [core, automaticIova, map, container]
+export const allExamples: readonly Example[] = [
+  core,
+  automaticIova,
+  map,
+  container,
+  mockDevices,
+  mockAccesses,
+  mockNesting,
+]
   .flatMap((chapter) => Object.values(chapter))
   .sort((a, b) => byTitle.compare(a.title, b.title))

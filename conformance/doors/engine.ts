@@ -1,5 +1,7 @@
 /** The first door: plays a script against the engine, in this process. */
 import { Machine } from '../../src/engine/machine.ts'
+import { TestBench } from '../../src/iommu/test/test-bench.ts'
+import { testCommand } from '../../src/iommu/test/test-command.ts'
 import { Vfio } from '../../src/vfio/vfio.ts'
 import { scratchDevices } from '../places.ts'
 import { SimulatedProcess } from './simulated-process.ts'
@@ -9,7 +11,10 @@ import { SimulatedProcess } from './simulated-process.ts'
  * the scratch devices that some examples need.
  */
 export const testMachine = (): Machine => {
-  const machine = new Machine({ testInterface: true })
+  const machine = new Machine({
+    testInterface: true,
+    commands: [testCommand(new TestBench())],
+  })
   const vfio = new Vfio(machine)
   for (const { name, group } of scratchDevices) vfio.addEmulated({ name, group })
   return machine

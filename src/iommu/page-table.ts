@@ -19,7 +19,7 @@ import {
 } from './page-table-reasons.ts'
 import type { TableFormat, TableGeometry } from './table-format.ts'
 import type { TableMemory } from './table-memory.ts'
-import { TableTree } from './table-tree.ts'
+import { TableMemoryExhaustedError, TableTree } from './table-tree.ts'
 import { log2Floor, trailingZeros } from './trailing-zeros.ts'
 
 /** Why writing stopped early; the caller turns it into a reason. */
@@ -37,6 +37,20 @@ export class PageTable extends TableTree {
     const sizes = sizeTables(geometry.pageSizes, format.granuleShift)
     this.#sizeFor = sizes.sizeFor
     this.#nextSize = sizes.nextSize
+  }
+
+  /** A table with an empty root; undefined when not even that finds room. */
+  static create(
+    format: TableFormat,
+    geometry: TableGeometry,
+    memory: TableMemory,
+  ): PageTable | undefined {
+    try {
+      return new PageTable(format, geometry, memory)
+    } catch (error) {
+      if (error instanceof TableMemoryExhaustedError) return undefined
+      throw error
+    }
   }
 
   /**

@@ -19,6 +19,11 @@ export interface WalkStep {
   readonly span: ByteLength
 }
 
+/** Not even the root of a table finds room. */
+export class TableMemoryExhaustedError extends Error {
+  override readonly name = 'TableMemoryExhaustedError'
+}
+
 export class TableTree {
   readonly format: TableFormat
   readonly geometry: TableGeometry
@@ -53,7 +58,7 @@ export class TableTree {
     this.#rootOrder = Math.max(0, log2Floor(Math.ceil(rootBytes / TABLE_PAGE_BYTES)))
     this.registers = new Uint32Array(sharedBuffer(REGISTER_COUNT * 4))
     const root = memory.allocate(this.#rootOrder)
-    if (root === undefined) throw new RangeError('no memory is left for the root of a page table')
+    if (root === undefined) throw new TableMemoryExhaustedError()
     this.#setRoot(root, geometry.topLevel)
     this.walker = new TableWalker(this.walkable())
   }

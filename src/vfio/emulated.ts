@@ -59,7 +59,7 @@ export class EmulatedBinding implements IommufdBinding, VirtualDma {
     )
     if (access instanceof Refusal) return access
     this.#access = access
-    return new EmulatedBound(access, () => {
+    return new EmulatedBound(this.#name, access, () => {
       this.#access = undefined
     })
   }
@@ -99,10 +99,12 @@ const pageOf = (iova: Iova): Iova => toIova(iova - (iova % PAGE_SIZE))
 const lengthOf = (pages: number) => byteLength(BigInt(pages) * PAGE_SIZE)
 
 class EmulatedBound implements BoundDevice {
+  readonly #name: string
   readonly #access: Access
   readonly #onUnbind: () => void
 
-  constructor(access: Access, onUnbind: () => void) {
+  constructor(name: string, access: Access, onUnbind: () => void) {
+    this.#name = name
     this.#access = access
     this.#onUnbind = onUnbind
   }
@@ -113,23 +115,43 @@ class EmulatedBound implements BoundDevice {
 
   /** The target can only be an IOAS, and is reported back unchanged. */
   attach(target: ObjectId, call: Call): Result<ObjectId> {
-    const attached =
-      this.#access.ioas === undefined
-        ? this.#access.attach(call, target)
-        : this.#access.replace(call, target)
-    return attached ?? target
+    const before = this.#access.ioas
+    const refused =
+      before === undefined ? this.#access.attach(call, target) : this.#access.replace(call, target)
+    if (refused instanceof Refusal) return refused
+    if (this.#access.ioas !== before) this.#announce(false)
+    return target
   }
 
   attachToIoas(ioas: Ioas, call: Call): Result<void> {
-    return this.#access.attach(call, ioas.id)
+    const refused = this.#access.attach(call, ioas.id)
+    if (refused instanceof Refusal) return refused
+    this.#announce(true)
   }
 
   detach(): void {
+    const { ioas, context } = this.#access
+    if (ioas === undefined) return
     this.#access.detach()
+    if (context.machine.observer !== undefined)
+      context.emit({ type: 'detached', device: this.#name, object: this.id, ioas: ioas.id })
   }
 
   unbind(): void {
+    this.detach()
     this.#access.destroy()
     this.#onUnbind()
+  }
+
+  #announce(throughContainer: boolean): void {
+    const { ioas, context } = this.#access
+    if (context.machine.observer === undefined || ioas === undefined) return
+    context.emit({
+      type: 'attached',
+      device: this.#name,
+      object: this.id,
+      ioas: ioas.id,
+      throughContainer,
+    })
   }
 }

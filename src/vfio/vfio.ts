@@ -2,13 +2,15 @@
  * The VFIO side of a machine: its groups and devices, and the nodes that open them (02 §1.1). One per
  * machine; devices are added before or during a run.
  */
+import type { IommuDevice } from '../engine/iommu-driver.ts'
 import type { Machine } from '../engine/machine.ts'
 import type { DeviceNode } from '../engine/node.ts'
-import { VfioDevice } from './device.ts'
+import { type DeviceKind, VfioDevice, type VfioDeviceOptions } from './device.ts'
 import { DeviceFile } from './device-file.ts'
 import type { VfioDriver, VirtualDma } from './driver.ts'
 import { EmulatedBinding } from './emulated.ts'
 import { VfioGroup } from './group.ts'
+import { PhysicalBinding, PhysicalGroupDma } from './physical.ts'
 import { ScratchDevice } from './scratch-device.ts'
 
 export interface EmulatedDeviceOptions {
@@ -18,6 +20,21 @@ export interface EmulatedDeviceOptions {
   readonly group?: number
   /** Makes the driver; default: the scratch device. */
   readonly driver?: (machine: Machine, dma: VirtualDma) => VfioDriver
+}
+
+export interface PhysicalDeviceOptions {
+  /** A PCI address; what GET_DEVICE_FD calls it, unless the driver has rules of its own. */
+  readonly name: string
+  /** The device as its IOMMU sees it; its group is the VFIO group. */
+  readonly device: IommuDevice
+  readonly driver: (machine: Machine) => VfioDriver
+}
+
+export interface NoIommuDeviceOptions {
+  readonly name: string
+  /** Number of the group that it has for itself: /dev/vfio/noiommu-NUMBER. */
+  readonly group?: number
+  readonly driver: (machine: Machine) => VfioDriver
 }
 
 export class Vfio {
@@ -36,17 +53,46 @@ export class Vfio {
    */
   addEmulated(options: EmulatedDeviceOptions): VfioDevice {
     const { name } = options
-    if (this.device(name) !== undefined) throw new Error(`there is a device ${name} already`)
-    const number = options.group ?? lowestFree(this.#groups)
-    if (this.#groups.has(number)) throw new Error(`there is a group ${number} already`)
+    this.#checkName(name)
+    const group = this.#newGroup('emulated', options.group)
     const binding: EmulatedBinding = new EmulatedBinding(name, () => driver)
     const makeDriver = options.driver ?? ((machine, dma) => new ScratchDevice(machine, dma))
     const driver: VfioDriver = makeDriver(this.machine, binding)
-    const group = this.#addGroup(new VfioGroup(this.machine, number, 'emulated'))
-    const cdevIndex = lowestFree(this.#cdevs)
-    const device = new VfioDevice({ name, kind: 'emulated', group, driver, binding, cdevIndex })
+    return this.#add({ name, kind: 'emulated', group, driver, binding })
+  }
+
+  /**
+   * Adds a device behind a simulated IOMMU to the group that its IOMMU puts it in. Throws on a name that
+   * is taken, and where the driver's probe fails in Linux: without cache-coherent DMA (02 §5.1).
+   */
+  addPhysical(options: PhysicalDeviceOptions): VfioDevice {
+    const { name, device } = options
+    this.#checkName(name)
+    if (!device.instance.driver.capable(device, 'coherent'))
+      throw new Error(`${name} cannot be offered by VFIO: its DMA is not cache-coherent`)
+    const { number } = device.group
+    const known = this.#groups.get(number)?.group
+    if (known !== undefined && known.kind !== 'physical')
+      throw new Error(`the group ${number} of ${name} is a group of another kind already`)
+    const dma = new PhysicalGroupDma(this.machine, device)
+    const group = known ?? this.#addGroup(new VfioGroup(this.machine, number, 'physical', dma))
+    const driver = options.driver(this.machine)
+    const binding = new PhysicalBinding(device)
+    return this.#add({ name, kind: 'physical', group, driver, binding })
+  }
+
+  /** Adds a device without IOMMU, alone in a group of its own; it has no cdev (02 §5.1). */
+  addNoIommu(options: NoIommuDeviceOptions): VfioDevice {
+    const { name } = options
+    this.#checkName(name)
+    const group = this.#newGroup('no-iommu', options.group)
+    const device = new VfioDevice({
+      name,
+      kind: 'no-iommu',
+      group,
+      driver: options.driver(this.machine),
+    })
     group.devices.push(device)
-    this.#cdevs.set(cdevIndex, device)
     return device
   }
 
@@ -68,6 +114,25 @@ export class Vfio {
       ...[...this.#groups.values()].map(({ group, minor }) => groupNode(group, minor)),
       ...[...this.#cdevs].map(([index, device]) => this.#cdevNode(device, index)),
     ]
+  }
+
+  #checkName(name: string): void {
+    if (this.device(name) !== undefined) throw new Error(`there is a device ${name} already`)
+  }
+
+  #newGroup(kind: DeviceKind, wanted: number | undefined): VfioGroup {
+    const number = wanted ?? lowestFree(this.#groups)
+    if (this.#groups.has(number)) throw new Error(`there is a group ${number} already`)
+    return this.#addGroup(new VfioGroup(this.machine, number, kind))
+  }
+
+  /** A device with a cdev. */
+  #add(options: Omit<VfioDeviceOptions, 'cdevIndex'>): VfioDevice {
+    const cdevIndex = lowestFree(this.#cdevs)
+    const device = new VfioDevice({ ...options, cdevIndex })
+    options.group.devices.push(device)
+    this.#cdevs.set(cdevIndex, device)
+    return device
   }
 
   #addGroup(group: VfioGroup): VfioGroup {

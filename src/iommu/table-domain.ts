@@ -1,0 +1,108 @@
+/**
+ * A paging domain on a real page table: what every table-based IOMMU driver shares. Drivers add who may
+ * attach.
+ */
+import type { ByteLength, Iova, Pasid, PhysAddr } from '../abi/brands.ts'
+import type {
+  DirtyOps,
+  Domain,
+  IommuDevice,
+  IommuDriver,
+  PagingDomain,
+  Protection,
+} from '../engine/iommu-driver.ts'
+import type { Result } from '../engine/reason.ts'
+import type { PageTable } from './page-table.ts'
+import { readAndClearDirty } from './table-dirty.ts'
+
+export interface TableDomainOptions {
+  readonly apertureStart: bigint
+  readonly apertureEnd: bigint
+  readonly dirtyTracking: boolean
+  readonly nestParent: boolean
+}
+
+export abstract class TableDomain implements PagingDomain {
+  readonly type = 'paging'
+  readonly driver: IommuDriver
+  readonly table: PageTable
+  readonly pageSizes: bigint
+  readonly apertureStart: Iova
+  readonly apertureEnd: Iova
+  readonly nestParent: boolean
+  readonly dirty?: DirtyOps
+  faultCapable = false
+  coherencyEnforced = false
+
+  constructor(driver: IommuDriver, table: PageTable, options: TableDomainOptions) {
+    this.driver = driver
+    this.table = table
+    this.pageSizes = table.geometry.pageSizes
+    this.apertureStart = options.apertureStart as Iova
+    this.apertureEnd = options.apertureEnd as Iova
+    this.nestParent = options.nestParent
+    if (options.dirtyTracking) this.dirty = new TableDirtyOps(table)
+  }
+
+  abstract attach(device: IommuDevice, old: Domain): Result<void>
+  attachPasid?(device: IommuDevice, pasid: Pasid, old: Domain | undefined): Result<void>
+
+  map(
+    iova: Iova,
+    phys: PhysAddr,
+    length: ByteLength,
+    prot: Protection,
+    largestPage?: ByteLength,
+  ): Result<void> {
+    return this.table.map(iova, phys, length, prot, largestPage)
+  }
+
+  unmap(iova: Iova, length: ByteLength): void {
+    const removed = this.table.unmap(iova, length)
+    // The engine unmaps whole runs that it mapped; anything else is a bug that must not go unseen.
+    if (removed !== length)
+      throw new Error(`unmap of ${length} bytes at ${iova} removed ${removed} bytes`)
+  }
+
+  iovaToPhys(iova: Iova): PhysAddr | undefined {
+    return this.table.iovaToPhys(iova)
+  }
+
+  free(): void {
+    this.table.free()
+  }
+}
+
+class TableDirtyOps implements DirtyOps {
+  readonly #table: PageTable
+
+  constructor(table: PageTable) {
+    this.#table = table
+  }
+
+  setTracking(enable: boolean): Result<void> {
+    this.#table.tracking = enable
+  }
+
+  /** Reports are cut to the range, which Linux does not do; programs that ask for whole areas see no difference (05 §A.3.4). */
+  readAndClear(
+    iova: Iova,
+    length: ByteLength,
+    clear: boolean,
+    report: ((iova: Iova, length: ByteLength) => void) | undefined,
+  ): Result<void> {
+    const end = iova + length
+    readAndClearDirty(
+      this.#table,
+      iova,
+      length,
+      clear,
+      report === undefined
+        ? undefined
+        : (start, size) => {
+            const beyond = start + size - end
+            report(start, beyond > 0n ? ((size - beyond) as ByteLength) : size)
+          },
+    )
+  }
+}
