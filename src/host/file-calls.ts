@@ -4,7 +4,7 @@ import { Errno } from '../abi/errno.ts'
 import { Refusal } from '../engine/reason.ts'
 import type { SyscallName } from './arch.ts'
 import type { HostedFile } from './open-files.ts'
-import type { Handler, Server } from './server.ts'
+import { type Handler, reportAnswered, type Server } from './server.ts'
 import { hostedStat, writeStat } from './stat.ts'
 
 /** The file of ours that the caller's descriptor refers to. */
@@ -61,6 +61,13 @@ const mmap: Handler = (server) => {
   })
   if (result instanceof Refusal) notifications.fail(result.errno)
   else notifications.proceed()
+  reportAnswered(server, {
+    operation: 'mmap',
+    file: file.linkText,
+    argument: notifications.argument(1),
+    offset: notifications.argument(5),
+    result: result instanceof Refusal ? result : 0,
+  })
 }
 
 const fstat = onHostedFile((server, hosted) => {

@@ -2,6 +2,7 @@
  * What host/ serves: device nodes and synthetic files, laid over the real file system. Whoever puts a
  * run together (cli/) makes one from a machine; host/ knows no more of it than this.
  */
+import type { EngineEvent } from '../engine/events.ts'
 import type { DeviceNode } from '../engine/node.ts'
 import type { FallibleStep } from '../engine/ports.ts'
 import type { Result } from '../engine/reason.ts'
@@ -27,6 +28,20 @@ export interface SyntheticFile {
   readonly node: TextFile | SymbolicLink
 }
 
+/** A call that was answered: what its `call` event says, but for its number and its context. */
+export type AnsweredCall = Omit<
+  EngineEvent & { readonly type: 'call' },
+  'type' | 'call' | 'context'
+>
+
+/** Whoever watches calls: it has the clock and the numbers, host/ knows descriptors. */
+export interface CallWatch {
+  /** A call is about to be served. `call.fd` is the descriptor it came through, once that is known; -1 for none. */
+  begins(call: { readonly fd: number }): void
+  /** One was answered that the engine does not report itself: any but an ioctl. */
+  answered(call: AnsweredCall): void
+}
+
 export interface HostedSystem {
   /** The device nodes there are now. Asked again after each call on a file of ours. */
   nodes(): readonly DeviceNode[]
@@ -41,6 +56,8 @@ export interface HostedSystem {
    * status to use instead of its own, if any.
    */
   programEnded?(): number | undefined
+  /** Absent when nobody watches. */
+  readonly watch?: CallWatch
   /** No process is left to serve. */
   ended?(): void
 }

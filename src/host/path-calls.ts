@@ -5,7 +5,7 @@ import { Refusal } from '../engine/reason.ts'
 import type { SyscallName } from './arch.ts'
 import { hostedFile } from './file-calls.ts'
 import { AT_EMPTY_PATH, AT_FDCWD, O } from './kernel.ts'
-import type { Handler, Server } from './server.ts'
+import { type Handler, reportAnswered, type Server } from './server.ts'
 import { hostedStat, nodeStat, writeStat, writeStatx } from './stat.ts'
 import type { Device, SyntheticNode } from './tree.ts'
 
@@ -41,6 +41,7 @@ const openDevice = (server: Server, node: Device, flags: number): void => {
   const file = node.device.open(call.process, mode)
   if (file instanceof Refusal) {
     notifications.fail(file.errno)
+    reportAnswered(server, { operation: 'open', file: node.device.path, result: file })
     return
   }
   const fd = files.create(file, node, flags & ~(O.CREAT | O.EXCL | O.TRUNC))
@@ -55,6 +56,7 @@ const openDevice = (server: Server, node: Device, flags: number): void => {
   })
   sys.call('close', fd)
   if (installed < 0) notifications.fail(-installed)
+  else reportAnswered(server, { operation: 'open', file: node.device.path, result: installed })
 }
 
 const at =

@@ -3,7 +3,7 @@ import type { FallibleStep } from '../engine/ports.ts'
 import type { SyscallName } from './arch.ts'
 import { ClientMemory, type MemoryAccess } from './client-memory.ts'
 import { fileCalls } from './file-calls.ts'
-import type { HostedSystem } from './hosted-system.ts'
+import type { AnsweredCall, HostedSystem } from './hosted-system.ts'
 import { Notifications } from './notifications.ts'
 import { OpenFiles } from './open-files.ts'
 import { pathCalls } from './path-calls.ts'
@@ -50,6 +50,14 @@ export const createServer = (
   return { sys, system, tree, notifications, memory, tasks, files, call }
 }
 
+/** Tells whoever watches of a call that the engine does not report itself. */
+export const reportAnswered = (
+  { system, call, notifications }: Server,
+  what: Omit<AnsweredCall, 'pid' | 'tid'>,
+): void => {
+  system.watch?.answered({ ...what, pid: call.process.pid, tid: notifications.tid })
+}
+
 /** Handlers by system call number. */
 export const handlers = (sys: Sys): ReadonlyMap<number, Handler> => {
   const table = new Map<number, Handler>()
@@ -69,6 +77,7 @@ export const serve = (
 ): void => {
   const { notifications } = server
   server.call.begin(notifications.tid)
+  server.system.watch?.begins(server.call)
   try {
     const handler = table.get(notifications.nr)
     if (handler === undefined) notifications.proceed()

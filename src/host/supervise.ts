@@ -40,12 +40,19 @@ export const supervise = async (build: (config: unknown) => HostedSystem): Promi
   const words = new Int32Array(new SharedArrayBuffer(4 * 16))
   const wake = sys.call('eventfd2', 0, EFD_CLOEXEC | EFD_NONBLOCK)
   startLauncher(sys, order, words, wake)
-  const system = build(order.config)
+  const control = new Control(sys, order)
+  let system: HostedSystem
+  try {
+    system = build(order.config)
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    control.report({ type: 'failed', status: 125, message })
+    process.exit(0)
+  }
   Atomics.store(words, Word.GO, 1)
   Atomics.notify(words, Word.GO)
   Atomics.wait(words, Word.LISTENER, 0)
   const listener = Atomics.load(words, Word.LISTENER)
-  const control = new Control(sys, order)
   if (listener < 0) {
     control.report({ type: 'failed', status: 125, message: cannotTrap(-listener) })
     process.exit(0)
