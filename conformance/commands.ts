@@ -7,6 +7,8 @@ export interface Command {
   readonly name: string
   readonly request: number
   readonly struct: Struct<Fields>
+  /** Operation of the test interface. */
+  readonly op?: number
 }
 
 /**
@@ -16,7 +18,7 @@ export interface Command {
 export const command = (name: string): Command => {
   const operation = testOperations.find((known) => known.name === `IOMMU_TEST_OP_${name.slice(5)}`)
   if (name.startsWith('TEST_') && operation !== undefined)
-    return { name, request: IOMMU_TEST_CMD.request, struct: operation.struct }
+    return { name, request: IOMMU_TEST_CMD.request, struct: operation.struct, op: operation.op }
   const ioctl = name.startsWith('VFIO_IOMMU_') ? ioctlNamed(name) : ioctlNamed(`IOMMU_${name}`)
   if (ioctl?.struct === undefined) throw new Error(`${name} is no command with a structure`)
   return { name, request: ioctl.request, struct: ioctl.struct }

@@ -261,6 +261,16 @@ export class Steps {
     this.call(`takereturn ${slot}`, 0)
   }
 
+  /** An operation of the test interface: `T(op, ...)` of chapter 5. */
+  test(
+    operation: string,
+    fields: FieldValues,
+    wanted: Expectation = ok(),
+    options: StepOptions = {},
+  ): void {
+    this.step(`TEST_${operation}`, fields, wanted, options)
+  }
+
   /** Moves a descriptor that the last step put into its structure to a slot. */
   takeDescriptor(name: string, field: string, slot: number): void {
     const { offset } = command(name).struct.place(field)
@@ -288,7 +298,10 @@ export class Steps {
 export const structBytes = (of: Command, fields: FieldValues): Uint8Array => {
   const bytes = new Uint8Array(of.struct.size)
   const view = new DataView(bytes.buffer)
-  const given: Record<string, number | bigint> = { ...fields }
+  const given: Record<string, number | bigint> = {
+    ...(of.op === undefined ? {} : { op: of.op }),
+    ...fields,
+  }
   for (const field of of.struct.fields)
     if (field.role === 'size' || field.role === 'argsz') given[field.name] ??= of.struct.size
   for (const [name, value] of Object.entries(given)) writeField(view, of, name, value)

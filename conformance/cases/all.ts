@@ -2,8 +2,12 @@
 import type { Example } from '../example.ts'
 import * as automaticIova from './01-22-automatic-iova.ts'
 import * as core from './01-22-core.ts'
+import * as hardware from './01-22-hardware.ts'
 import * as map from './01-22-map.ts'
 import * as container from './02-08-container.ts'
+import * as access from './04-12-access.ts'
+import * as events from './04-12-events.ts'
+import * as viommu from './04-12-viommu.ts'
 import * as mockAccesses from './05-12-mock-accesses.ts'
 import * as mockDevices from './05-12-mock-devices.ts'
 import * as mockNesting from './05-12-mock-nesting.ts'
@@ -18,6 +22,10 @@ export const allExamples: readonly Example[] = [
   mockDevices,
   mockAccesses,
   mockNesting,
+  hardware,
+  access,
+  events,
+  viommu,
 ]
   .flatMap((chapter) => Object.values(chapter))
   .sort((a, b) => byTitle.compare(a.title, b.title))
