@@ -17,6 +17,7 @@ import {
   TableOutputTooWide,
   TableProtectionNotExpressible,
 } from './page-table-reasons.ts'
+import { type ReportDirty, readAndClearDirty } from './table-dirty.ts'
 import type { TableFormat, TableGeometry } from './table-format.ts'
 import type { TableMemory } from './table-memory.ts'
 import { TableMemoryExhaustedError, TableTree } from './table-tree.ts'
@@ -96,6 +97,16 @@ export class PageTable extends TableTree {
     return BigInt(this.removeUnits(page, units)) << shift
   }
 
+  /** Reports dirty leaves and, if asked, cleans them: 07 §1.9 (see `table-dirty.ts`). */
+  readAndClearDirty(
+    iova: Iova,
+    length: ByteLength,
+    clear: boolean,
+    report: ReportDirty | undefined,
+  ): void {
+    readAndClearDirty(this, iova, length, clear, report)
+  }
+
   iovaToPhys(iova: Iova): PhysAddr | undefined {
     const shift = BigInt(this.format.granuleShift)
     if (!this.walker.walk(Number(iova >> shift), undefined)) return undefined
@@ -137,6 +148,11 @@ export class PageTable extends TableTree {
     return this.isEmpty(table, level)
   }
 
+  /** log2 in units of the largest page that an alignment of so many bits allows; -1 for none. */
+  protected largestSize(alignedBits: number): number {
+    return this.#sizeFor[alignedBits] ?? -1
+  }
+
   /** Whether the range lies inside what the table can ever translate, in one canonical half. */
   #reach(page: number, units: number): boolean {
     const end = page + units
@@ -158,13 +174,8 @@ export class PageTable extends TableTree {
     while (done < units) {
       const at = page + done
       const rest = units - done
-      const aligned = Math.min(
-        trailingZeros(at),
-        trailingZeros(frame + done),
-        log2Floor(rest),
-        sizeLimit,
-      )
-      const size = this.#sizeFor[aligned] ?? -1
+      const aligned = Math.min(trailingZeros(at), trailingZeros(frame + done), log2Floor(rest))
+      const size = this.largestSize(Math.min(aligned, sizeLimit))
       if (size < 0) return done
       // The same size serves until the next larger one may begin, or to the end.
       const next = this.#nextSize[size] ?? 99

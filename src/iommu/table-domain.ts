@@ -13,7 +13,6 @@ import type {
 } from '../engine/iommu-driver.ts'
 import type { Result } from '../engine/reason.ts'
 import type { PageTable } from './page-table.ts'
-import { readAndClearDirty } from './table-dirty.ts'
 
 export interface TableDomainOptions {
   readonly apertureStart: bigint
@@ -92,8 +91,7 @@ class TableDirtyOps implements DirtyOps {
     report: ((iova: Iova, length: ByteLength) => void) | undefined,
   ): Result<void> {
     const end = iova + length
-    readAndClearDirty(
-      this.#table,
+    this.#table.readAndClearDirty(
       iova,
       length,
       clear,

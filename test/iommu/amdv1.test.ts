@@ -1,7 +1,6 @@
 /** The worked examples of 07 §14.1 for AMDv1 and the mock's variant: exact words. */
 import { describe, expect, it } from 'vitest'
 import { byteLength, iova, physAddr } from '../../src/abi/brands.ts'
-import { Refusal } from '../../src/engine/reason.ts'
 import {
   amdv1,
   amdv1Geometry,
@@ -9,50 +8,11 @@ import {
   amdv1MockGeometry,
 } from '../../src/iommu/formats/amdv1.ts'
 import { PageTable } from '../../src/iommu/page-table.ts'
-import { markDirty, readAndClearDirty } from '../../src/iommu/table-dirty.ts'
+import { markDirty } from '../../src/iommu/table-dirty.ts'
 import { TableMemory } from '../../src/iommu/table-memory.ts'
-
-type Prot = 'RW' | 'R' | 'W' | ''
-const protection = (prot: Prot) => ({
-  read: prot.includes('R'),
-  write: prot.includes('W'),
-  mmio: false,
-})
+import { memory, Play, protection } from './play.ts'
 
 const fresh = (width = 64): Play => new Play(new PageTable(amdv1, amdv1Geometry(width), memory()))
-const memory = (): TableMemory => new TableMemory({ base: physAddr(0x100000n) })
-
-/** A table with calls in the notation of the examples. */
-class Play {
-  readonly table: PageTable
-  constructor(table: PageTable) {
-    this.table = table
-  }
-  map(at: bigint, pa: bigint, length: bigint, prot: Prot): string | 0 {
-    const result = this.table.map(iova(at), physAddr(pa), byteLength(length), protection(prot))
-    return result instanceof Refusal ? result.kind.errno : 0
-  }
-  unmap(at: bigint, length: bigint): bigint {
-    return this.table.unmap(iova(at), byteLength(length))
-  }
-  /** The word at `level` on the way to an IOVA. */
-  word(at: bigint, level: number): bigint | undefined {
-    return this.table.walk(iova(at)).find((step) => step.level === level)?.word
-  }
-  words(from: bigint, count: number, step: bigint, level: number): (bigint | undefined)[] {
-    return Array.from({ length: count }, (_, n) => this.word(from + BigInt(n) * step, level))
-  }
-  phys(at: bigint): bigint | undefined {
-    return this.table.iovaToPhys(iova(at))
-  }
-  dirty(at: bigint, length: bigint, clear = false): [bigint, bigint][] {
-    const spans: [bigint, bigint][] = []
-    readAndClearDirty(this.table, iova(at), byteLength(length), clear, (start, size) =>
-      spans.push([start, size]),
-    )
-    return spans
-  }
-}
 
 const K = 1024n
 const M = 1024n * K
