@@ -102,7 +102,9 @@ export class HwptPaging extends Hwpt implements DomainLink {
 
   /** The last attachment may be gone: an automatic HWPT that nobody uses any more goes too. */
   dropIfUnusedAuto(): void {
-    if (this.auto && this.users === 1) this.context.objects.remove(this, 'last-detach')
+    // One that is not published yet is being made: whoever makes it discards it.
+    if (this.auto && this.users === 1 && this.context.objects.peek(this.id) === this)
+      this.context.objects.remove(this, 'last-detach')
   }
 
   teardown(_by: DestroyedBy): void {

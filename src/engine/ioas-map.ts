@@ -3,7 +3,8 @@ import { type ByteLength, hex, type Iova, MAX_U64 } from '../abi/brands.ts'
 import { IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMUFD_IOAS_MAP_FLAGS } from '../abi/iommufd/ioas.ts'
 import { AREA_READABLE, AREA_WRITABLE } from './area-tree.ts'
 import { command } from './command.ts'
-import { isDmaBuf } from './dma-buf.ts'
+import { type DmaBuf, isDmaBuf } from './dma-buf.ts'
+import type { FrameTable } from './frames.ts'
 import { Ioas, type MapRequest } from './ioas.ts'
 import { fillArea } from './ioas-fill.ts'
 import { checkFixedIova, chooseIova } from './ioas-iova.ts'
@@ -272,7 +273,7 @@ export const ioasMapFile = command(IOMMU_IOAS_MAP_FILE, ({ context, call, args, 
   const file = call.file(fd)
   if (file === undefined) return refuse(NotADescriptor, { fd })
   const backing = isDmaBuf(file)
-    ? attachDmaBuf(file, start, length)
+    ? attachDmaBuf(context.machine.frames, file, start, length)
     : holdFile('foreign' in file ? file.dup() : unpinnable(file.linkText), length)
   if (backing instanceof Refusal) return backing
   const owner =
@@ -290,16 +291,19 @@ export const ioasMapFile = command(IOMMU_IOAS_MAP_FILE, ({ context, call, args, 
   return respond({ iova: mapped })
 })
 
-type OpenDmaBuf = Parameters<typeof isDmaBuf>[0] & import('./dma-buf.ts').DmaBuf
-
 /** 01 §13.2 checks 1 to 4. */
-const attachDmaBuf = (file: OpenDmaBuf, start: bigint, length: bigint): Result<DmaBufBacking> => {
+const attachDmaBuf = (
+  frames: FrameTable,
+  file: DmaBuf,
+  start: bigint,
+  length: bigint,
+): Result<DmaBufBacking> => {
   if (file.length <= start + length - 1n || length >> 12n >= 0xffff_ffffn)
     return refuse(BeyondDmaBuf, { start, length, size: file.length })
   let backing: DmaBufBacking | undefined
   const attachment = file.attach({ revoked: () => backing?.revoke() })
   if (attachment instanceof Refusal) return attachment
-  backing = new DmaBufBacking(file.linkText, attachment)
+  backing = new DmaBufBacking(file.linkText, attachment, frames)
   return backing
 }
 

@@ -195,8 +195,7 @@ export class PageSource {
 
   /** The last area is gone. */
   dispose(): void {
-    if (this.backing instanceof DmaBufBacking) this.backing.attachment.detach()
-    else this.backing?.close()
+    this.backing?.close()
   }
 
   toString(): string {
@@ -246,9 +245,20 @@ export class DmaBufBacking {
   /** Which IOASes have areas of it, and how many. */
   readonly #shownBy = new Map<ShowsDmaBuf, number>()
 
-  constructor(name: string, attachment: DmaBufAttachment) {
+  readonly #frames: FrameTable
+
+  constructor(name: string, attachment: DmaBufAttachment, frames: FrameTable) {
     this.name = name
     this.attachment = attachment
+    this.#frames = frames
+    // Its pages have physical addresses, but no pins.
+    frames.pin(attachment.pages, 'mmio')
+  }
+
+  /** The last area is gone. */
+  close(): void {
+    this.#frames.unpin(this.attachment.pages)
+    this.attachment.detach()
   }
 
   revoke(): void {
