@@ -19,7 +19,7 @@ export const command = (name: string): Command => {
   const operation = testOperations.find((known) => known.name === `IOMMU_TEST_OP_${name.slice(5)}`)
   if (name.startsWith('TEST_') && operation !== undefined)
     return { name, request: IOMMU_TEST_CMD.request, struct: operation.struct, op: operation.op }
-  const ioctl = name.startsWith('VFIO_IOMMU_') ? ioctlNamed(name) : ioctlNamed(`IOMMU_${name}`)
+  const ioctl = ioctlNamed(`IOMMU_${name}`) ?? ioctlNamed(name)
   if (ioctl?.struct === undefined) throw new Error(`${name} is no command with a structure`)
   return { name, request: ioctl.request, struct: ioctl.struct }
 }

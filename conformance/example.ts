@@ -252,13 +252,22 @@ export class Steps {
     const of = command(name)
     this.poke(STRUCT, structBytes(of, fields))
     const about = `${name} ${describe(fields)}`
-    this.lines.push(`ioctl 0 ${of.request} ${STRUCT}`)
+    this.descriptorFrom(of.request, STRUCT, { to: slot, about })
+  }
+
+  /** An ioctl that returns a new descriptor, which is moved to slot `to`. */
+  descriptorFrom(
+    request: number,
+    argument: bigint,
+    { slot = 0, to, about }: { slot?: number; to: number; about?: string },
+  ): void {
+    this.lines.push(`ioctl ${slot} ${request} ${argument}`)
     this.checks.push({
-      about: this.numbered(about),
+      about: this.numbered(about ?? `ioctl 0x${request.toString(16)}`),
       problem: (answer) =>
         /^= \d+$/.test(answer) ? undefined : `expected a descriptor, got ${answer}`,
     })
-    this.call(`takereturn ${slot}`, 0)
+    this.call(`takereturn ${to}`, 0)
   }
 
   /** An operation of the test interface: `T(op, ...)` of chapter 5. */

@@ -5,6 +5,7 @@ import * as core from './01-22-core.ts'
 import * as hardware from './01-22-hardware.ts'
 import * as map from './01-22-map.ts'
 import * as container from './02-08-container.ts'
+import * as emulated from './02-08-emulated.ts'
 import * as access from './04-12-access.ts'
 import * as events from './04-12-events.ts'
 import * as viommu from './04-12-viommu.ts'
@@ -19,6 +20,7 @@ export const allExamples: readonly Example[] = [
   automaticIova,
   map,
   container,
+  emulated,
   mockDevices,
   mockAccesses,
   mockNesting,

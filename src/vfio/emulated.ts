@@ -123,8 +123,8 @@ class EmulatedBound implements BoundDevice {
     return target
   }
 
-  attachToIoas(ioas: Ioas, call: Call): Result<void> {
-    const refused = this.#access.attach(call, ioas.id)
+  attachToIoas(ioas: Ioas): Result<void> {
+    const refused = this.#access.attachTo(ioas)
     if (refused instanceof Refusal) return refused
     this.#announce(true)
   }
