@@ -20,22 +20,40 @@ export const testMachine = (): Machine => {
   return machine
 }
 
-/** The transcript of a script. All cases share one machine, as they share one kernel. */
+/**
+ * The transcript of a script. All cases share one machine, as they share one kernel. What the engine
+ * throws ends the case, as a crash ends a process, and is in the transcript.
+ */
 export const playOnEngine = (script: string, machine = testMachine()): string => {
   const transcript: string[] = []
-  let player: Player | undefined
-  for (const line of script.split('\n')) {
-    if (line.startsWith('case ')) {
-      player?.end()
-      player = new Player(machine)
-      transcript.push(line)
-    } else if (line !== '') {
-      const answer = player?.execute(line)
-      if (answer !== undefined) transcript.push(answer)
+  for (const [title, lines] of casesOf(script)) {
+    transcript.push(`case ${title}`)
+    const player = new Player(machine)
+    try {
+      for (const line of lines) {
+        const answer = player.execute(line)
+        if (answer !== undefined) transcript.push(answer)
+      }
+      player.end()
+    } catch (error) {
+      transcript.push(`thrown: ${error instanceof Error ? firstLines(error) : error}`)
     }
   }
-  player?.end()
   return `${transcript.join('\n')}\n`
+}
+
+const firstLines = (error: Error): string =>
+  (error.stack ?? error.message).split('\n').slice(0, 6).join(' ')
+
+const casesOf = (script: string): Map<string, string[]> => {
+  const cases = new Map<string, string[]>()
+  let lines: string[] | undefined
+  for (const line of script.split('\n'))
+    if (line.startsWith('case ')) {
+      lines = []
+      cases.set(line.slice('case '.length), lines)
+    } else if (line !== '') lines?.push(line)
+  return cases
 }
 
 /** The processes of one case. */
