@@ -16,6 +16,7 @@ import {
 import { IOMMU_HW_QUEUE_ALLOC } from '../abi/iommufd/viommu.ts'
 import { Access } from './access.ts'
 import { command } from './command.ts'
+import type { Ioas } from './ioas.ts'
 import { type DestroyedBy, KernelObject } from './objects.ts'
 import type { Call, PageIdentity } from './ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
@@ -193,7 +194,7 @@ const takeMemory = (
     { caller: call, internal: true },
   )
   if (access instanceof Refusal) return access
-  const phys = pinContiguous(call, access, viommu.parent.ioas.id, base, span)
+  const phys = pinContiguous(call, access, viommu.parent.ioas, base, span)
   if (phys instanceof Refusal) {
     access.destroy()
     return phys
@@ -204,11 +205,11 @@ const takeMemory = (
 const pinContiguous = (
   call: Call,
   access: Access,
-  ioasId: ObjectId,
+  ioas: Ioas,
   base: Iova,
   span: ByteLength,
 ): Result<PhysAddr> => {
-  const attached = access.attach(call, ioasId)
+  const attached = access.attachTo(ioas)
   if (attached instanceof Refusal) return attached
   const pages = access.pin(call, base, span, false)
   if (pages instanceof Refusal) return pages
