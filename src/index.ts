@@ -18,9 +18,15 @@ export {
   type Permissions,
   type UsableRanges,
 } from './library/ioas.ts'
-export { type Attempt, Iommufd, type OpenOptions, type StructIoctl } from './library/iommufd.ts'
+export { Iommufd, type OpenOptions } from './library/iommufd.ts'
 export { IommufdError } from './library/iommufd-error.ts'
 export { type Buffer, ProgramMemory } from './library/program-memory.ts'
+export {
+  type ArraysOf,
+  type Attempt,
+  SimulatedFile,
+  type StructIoctl,
+} from './library/simulated-file.ts'
 export {
   type EventListener,
   type MachineOptions,

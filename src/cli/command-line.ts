@@ -84,7 +84,14 @@ const addRun = (program: Command): void => {
       'let the nth step of the run that can fail for want of memory fail (fault injection)',
       positiveInteger,
     )
-    .option('-q, --quiet', 'print no findings when the program has ended')
+    .addOption(
+      new Option(
+        '--findings <when>',
+        'when to print what was found out about the program, to standard error',
+      )
+        .choices(['at-end', 'at-once', 'never'])
+        .default('at-end'),
+    )
     .passThroughOptions()
     .action(async (name: string, args: readonly string[], options: RunOptions) => {
       const { runCommand } = await import('./run.ts')
@@ -121,7 +128,7 @@ const addDemo = (program: Command): void => {
     )
     .action(async () => {
       const { demoCommand } = await import('./demo.ts')
-      process.exitCode = await demoCommand()
+      process.exitCode = demoCommand()
     })
   failWith(demo, ExitStatus.USAGE)
 }

@@ -2,7 +2,9 @@
  * Every reason there is. A reason is declared when its module is loaded, so whatever lists them all
  * loads the rooms that declare any from here.
  */
-import '../engine/machine.ts'
 import { allReasonKinds, type ReasonKind } from '../engine/reason.ts'
+import './simulated-machine.ts'
+import '../host/server.ts'
+import '../library/program-memory.ts'
 
 export const everyReason = (): readonly ReasonKind<never>[] => allReasonKinds()

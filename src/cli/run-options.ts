@@ -13,7 +13,7 @@ export interface RunOptions {
   readonly filter?: readonly string[]
   /** The step that fails, from 1, counted over the whole run. */
   readonly failNth?: number
-  readonly quiet?: boolean
+  readonly findings: 'at-end' | 'at-once' | 'never'
 }
 
 /** What stands for standard error where a file can be named. */

@@ -1,13 +1,66 @@
-import { endLike, startRun } from '../host/run.ts'
-import type { RunOptions } from './run-options.ts'
+import { closeSync, openSync } from 'node:fs'
+import { endLike, type RunEnd, startRun } from '../host/run.ts'
+import { FilterError, traceFilter } from '../watch/trace-filter.ts'
+import { parseDeviceSpec } from './device-spec.ts'
+import { ExitStatus } from './exit-status.ts'
+import type { RunConfig } from './run-config.ts'
+import { type RunOptions, STANDARD_ERROR } from './run-options.ts'
+import { UsageError } from './usage-error.ts'
 
 /** `run PROGRAM ARGUMENTS`: returns the exit status, unless this process dies as the program did. */
 export const runCommand = async (
   command: readonly string[],
   options: RunOptions,
 ): Promise<number> => {
-  const end = await startRun({ command, supervisor: 'cli/supervisor-main.js', config: options })
+  let config: RunConfig
+  try {
+    config = runConfig(options)
+  } catch (error) {
+    if (!(error instanceof UsageError || error instanceof FilterError)) throw error
+    process.stderr.write(`iommufd-user: ${error.message}\n`)
+    return ExitStatus.RUN_FAILED
+  }
+  const end = await runProgram(command, config)
   if (end.type === 'failed') process.stderr.write(`iommufd-user: ${end.message}\n`)
   endLike(end)
   return Number(process.exitCode)
+}
+
+/** Runs a program to its end on the machine that the configuration describes. */
+export const runProgram = (command: readonly string[], config: RunConfig): Promise<RunEnd> =>
+  startRun({
+    command,
+    supervisor: 'cli/supervisor-main.js',
+    config,
+    keepStderr: config.trace === STANDARD_ERROR || config.findings !== 'never',
+  })
+
+/** Checks the options, here where their mistakes can be told. Throws UsageError and FilterError. */
+const runConfig = (options: RunOptions): RunConfig => {
+  const filters = options.filter ?? []
+  traceFilter(filters)
+  const devices = options.device ?? []
+  for (const text of devices) parseDeviceSpec(text)
+  // A filter without a trace asks for one.
+  const trace = options.trace ?? (filters.length > 0 ? STANDARD_ERROR : null)
+  if (trace !== null && trace !== STANDARD_ERROR) expectWritable(trace)
+  return {
+    devices,
+    compatIoas: options.compatIoas,
+    testInterface: options.testInterface,
+    trace,
+    filters,
+    failNth: options.failNth ?? null,
+    findings: options.findings,
+  }
+}
+
+const expectWritable = (file: string): void => {
+  try {
+    closeSync(openSync(file, 'a'))
+  } catch (error) {
+    throw new UsageError(
+      `The trace cannot be written: ${error instanceof Error ? error.message : String(error)}.`,
+    )
+  }
 }

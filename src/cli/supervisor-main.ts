@@ -1,8 +1,7 @@
 /** The supervisor process of `run`: builds the machine that the options describe, and serves it. */
-import { Machine } from '../engine/machine.ts'
 import { supervise } from '../host/supervise.ts'
+import type { RunConfig } from './run-config.ts'
+import { watchedSystem } from './watched-system.ts'
 
-await supervise(() => {
-  const machine = new Machine({ testInterface: true })
-  return { nodes: () => machine.nodes() }
-})
+// The front that wrote it is the same version of the same program.
+await supervise((config) => watchedSystem(config as RunConfig))

@@ -53,7 +53,7 @@ const FileWritable = reasonKind<{ page: number; process: string; name: string }>
   advice: 'Use anonymous memory, a memfd or tmpfs for buffers that devices write.',
 })
 const AddressSpaceGone = reasonKind<{ process: string }>({
-  code: 'address-space-gone',
+  code: 'process-memory-gone',
   errno: 'EFAULT',
   cite: '01 §17.2',
   say: ({ process }) =>

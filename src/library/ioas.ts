@@ -110,7 +110,7 @@ export class Ioas {
   ranges(): UsableRanges {
     for (let room = FIRST_RANGES; ; ) {
       const array = new Uint8Array(room * iommu_iova_range.size)
-      const { answer, refusal, arrays } = this.iommufd.attempt(
+      const { answer, refusal } = this.iommufd.attempt(
         IOMMU_IOAS_IOVA_RANGES,
         { ioas_id: this.id, num_iovas: room },
         { allowed_iovas: array },
@@ -123,10 +123,7 @@ export class Ioas {
           alignment: answer.out_iova_alignment,
           ranges: Array.from({ length: answer.num_iovas }, (_, i) =>
             iommu_iova_range.decode(
-              arrays.allowed_iovas.subarray(
-                i * iommu_iova_range.size,
-                (i + 1) * iommu_iova_range.size,
-              ),
+              array.subarray(i * iommu_iova_range.size, (i + 1) * iommu_iova_range.size),
             ),
           ),
         }

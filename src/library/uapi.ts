@@ -1,4 +1,16 @@
-/** The uAPI's declarations, by their uAPI names, for `Iommufd.call`. */
+/** The uAPI as declared in abi/, by its own names, for `SimulatedFile.call`. */
 export * from '../abi/iommufd/context.ts'
+export * from '../abi/iommufd/events.ts'
+export * from '../abi/iommufd/hw-info.ts'
+export * from '../abi/iommufd/hwpt.ts'
 export * from '../abi/iommufd/ioas.ts'
+export * from '../abi/iommufd/viommu.ts'
+export * from '../abi/vfio/capability.ts'
 export * from '../abi/vfio/container.ts'
+export * from '../abi/vfio/device.ts'
+export * from '../abi/vfio/features.ts'
+export * from '../abi/vfio/group.ts'
+export * from '../abi/vfio/irq.ts'
+export * from '../abi/vfio/migration.ts'
+export * from '../abi/vfio/pci.ts'
+export * from '../abi/vfio/region.ts'

@@ -1,0 +1,14 @@
+/** What the supervisor of a run needs to know; it travels to the supervisor as JSON. */
+export interface RunConfig {
+  /** Specifications of simulated devices, as typed, checked. */
+  readonly devices: readonly string[]
+  readonly compatIoas: 'linux' | 'strict'
+  readonly testInterface: boolean
+  /** File for trace lines, `-` for standard error; null for none. */
+  readonly trace: string | null
+  readonly filters: readonly string[]
+  /** The step that fails, counted over the whole run; null for none. */
+  readonly failNth: number | null
+  /** When findings are printed: as they are made, when the program has ended, or never. */
+  readonly findings: 'at-once' | 'at-end' | 'never'
+}

@@ -1,0 +1,108 @@
+/** What the supervisor serves and who watches it: the machine, the trace, the diagnosis. */
+import type { Fd } from '../abi/brands.ts'
+import type { EngineEvent } from '../engine/events.ts'
+import type { Observer, Stamp } from '../engine/observer.ts'
+import type { CallWatch, HostedSystem } from '../host/hosted-system.ts'
+import { Diagnosis } from '../watch/diagnosis.ts'
+import { type Finding, findingText } from '../watch/finding.ts'
+import { observers } from '../watch/observers.ts'
+import { Trace } from '../watch/trace.ts'
+import { traceFilter } from '../watch/trace-filter.ts'
+import { findingBox } from './page.ts'
+import type { RunConfig } from './run-config.ts'
+import { STANDARD_ERROR } from './run-options.ts'
+import { simulatedMachine } from './simulated-machine.ts'
+import { type TextSink, textSink } from './text-sink.ts'
+
+export const watchedSystem = (config: RunConfig): HostedSystem => {
+  const standardError = textSink(STANDARD_ERROR)
+  const sink = config.trace === null ? undefined : textSink(config.trace)
+  const trace = sink && new Trace((text) => sink.write(text), traceFilter(config.filters))
+  const findings: Finding[] = []
+  const diagnosis = diagnosisFor(config, trace, standardError, findings)
+  const observer = observers(trace, diagnosis)
+  const stamper = observer && new Stamper(observer)
+  const machine = simulatedMachine(config, stamper)
+  const countdown = failureCountdown(config.failNth)
+  return {
+    nodes: () => machine.nodes(),
+    ...(countdown === undefined ? {} : { fails: countdown }),
+    ...(stamper === undefined ? {} : { watch: stamper.watch(() => machine.beginCall()) }),
+    programEnded: () => {
+      if (config.findings === 'at-end') standardError.write(summary(findings.splice(0)))
+      return undefined
+    },
+    ended: () => sink?.close(),
+  }
+}
+
+const diagnosisFor = (
+  config: RunConfig,
+  trace: Trace | undefined,
+  standardError: TextSink,
+  findings: Finding[],
+): Diagnosis | undefined => {
+  if (config.findings === 'never') return undefined
+  return new Diagnosis((finding) => {
+    // In a trace, a finding is best seen where it was made.
+    trace?.finding(finding)
+    if (config.findings === 'at-once') standardError.write(findingBox(finding))
+    else if (config.trace !== STANDARD_ERROR) findings.push(finding)
+  })
+}
+
+/** Notes are for those who ask; what is printed unasked is what may matter. */
+const summary = (findings: readonly Finding[]): string =>
+  findings
+    .filter(({ severity }) => severity !== 'note')
+    .map((finding) => `iommufd-user: ${findingText(finding)}\n`)
+    .join('')
+
+/** True once, at the nth step that can fail, whichever thread comes to it. */
+const failureCountdown = (nth: number | null): HostedSystem['fails'] => {
+  if (nth === null) return undefined
+  let left = nth
+  return () => {
+    left -= 1
+    return left === 0
+  }
+}
+
+/** Adds to events what only the host knows: the time, and the descriptor. */
+class Stamper implements Observer {
+  readonly #observer: Observer
+  readonly #began = performance.now()
+  #call: { readonly fd: number } = { fd: -1 }
+  #arrived = 0
+
+  constructor(observer: Observer) {
+    this.#observer = observer
+  }
+
+  event(event: EngineEvent): void {
+    this.#observer.event(event, this.#stamp(event))
+  }
+
+  /** `number` numbers the calls that the engine does not see. */
+  watch(number: () => number): CallWatch {
+    return {
+      begins: (call) => {
+        this.#call = call
+        this.#arrived = performance.now()
+      },
+      answered: (call) => this.event({ type: 'call', call: number(), context: undefined, ...call }),
+    }
+  }
+
+  #stamp(event: EngineEvent): Stamp {
+    const now = performance.now()
+    const at = nanoseconds(now - this.#began)
+    if (event.type !== 'call') return { at }
+    const took = nanoseconds(now - this.#arrived)
+    const { fd } = this.#call
+    // -1 or the caller's own number: the host has looked it up.
+    return fd < 0 ? { at, took } : { at, took, fd: fd as Fd }
+  }
+}
+
+const nanoseconds = (milliseconds: number): number => Math.round(milliseconds * 1e6)
