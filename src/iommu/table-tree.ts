@@ -40,6 +40,7 @@ export class TableTree {
   readonly #maxRootItems: number
   readonly maxTop: number
   readonly #tableWords: Word[] = []
+  #freed = false
 
   constructor(format: TableFormat, geometry: TableGeometry, memory: TableMemory) {
     this.format = format
@@ -128,6 +129,8 @@ export class TableTree {
 
   /** Gives back all table pages; nothing may use the table any more. */
   free(): void {
+    if (this.#freed) throw new Error('a page table is freed twice')
+    this.#freed = true
     this.#freeTable(this.root, this.topLevel, this.#rootOrder)
   }
 
