@@ -8,6 +8,7 @@ import {
   userVa,
 } from '../../src/abi/brands.ts'
 import { Errno } from '../../src/abi/errno.ts'
+import { FaultInjector } from '../../src/engine/fault-injection.ts'
 import type { MmapRegion, OpenFile, OpenMode } from '../../src/engine/file.ts'
 import type { Machine } from '../../src/engine/machine.ts'
 import type { Call, Capability, Process } from '../../src/engine/ports.ts'
@@ -42,6 +43,8 @@ export class SimulatedProcess implements Process {
   readonly name = 'conformance'
   readonly uid = 0
   readonly addressSpace: SimulatedMemory
+  /** Armed by tests of what injected failures leave behind. */
+  readonly faults = new FaultInjector()
   readonly #machine: Machine
   readonly #descriptors = new Map<number, Description>()
   readonly #capabilities: Set<Capability>
@@ -158,7 +161,7 @@ export class SimulatedProcess implements Process {
         return description?.ours ?? description?.foreign
       },
       install: (file) => this.#install(file),
-      fails: () => false,
+      fails: (step) => this.faults.fails(this.pid, step),
     }
   }
 
