@@ -39,6 +39,13 @@ class World {
     return device
   }
 
+  /** An object of one of the types, or now and then any ID. */
+  pick(choice: number, ...types: readonly string[]): number {
+    const fitting = [...this.bench.context.objects].filter(({ type }) => types.includes(type))
+    const chosen = fitting[choice % fitting.length]
+    return choice % 10 === 9 || chosen === undefined ? choice : chosen.id
+  }
+
   /** Everything that a client could see: objects with their users, ranges, attachments. */
   view(): unknown {
     const { objects } = this.bench.context
@@ -70,6 +77,7 @@ const play = (world: World, { op, a, b, c }: Step): boolean => {
   const { program, context } = bench
   const hardware = world.device(a)
   const device = bound.get(hardware)
+  const pageTable = world.pick(b, 'ioas', 'hwpt-paging', 'hwpt-nested')
   const failed = (result: unknown): boolean => typeof result === 'string'
   switch (op) {
     case 0: {
@@ -83,27 +91,37 @@ const play = (world: World, { op, a, b, c }: Step): boolean => {
       bound.delete(hardware)
       return false
     case 2:
-      return device !== undefined && device.hwpt === undefined && failed(bench.attach(device, b))
+      return (
+        device !== undefined && device.hwpt === undefined && failed(bench.attach(device, pageTable))
+      )
     case 3:
       // A failed replace within one IOAS may lose reserved regions (03 §5.7): not "changes nothing".
-      if (device !== undefined) bench.attach(device, b)
+      if (device !== undefined) bench.attach(device, pageTable)
       return false
     case 4:
       if (device !== undefined) bench.detach(device)
       return false
     case 5:
-      return device !== undefined && failed(bench.attachPasid(device, (c % 3) + 1, b))
+      return device !== undefined && failed(bench.attachPasid(device, (c % 3) + 1, pageTable))
     case 6:
       if (device !== undefined) bench.detachPasid(device, (c % 3) + 1)
       return false
     case 7:
-      return failed(bench.hwpt({ dev: device?.id ?? 0, pt: b, flags: c % 16, fault: a }))
+      return failed(
+        bench.hwpt({
+          dev: world.pick(a, 'device'),
+          pt: world.pick(b, 'ioas'),
+          flags: c % 16,
+          fault: world.pick(c, 'fault'),
+        }),
+      )
     case 8:
       return failed(
         bench.hwpt({
-          dev: device?.id ?? 0,
-          pt: b,
-          flags: c % 2 === 0 ? 0 : 8,
+          dev: world.pick(a, 'device'),
+          pt: world.pick(b, 'hwpt-paging', 'viommu'),
+          flags: (c % 4) * 4,
+          fault: world.pick(c, 'fault'),
           dataType: 0xdead,
           data: new Uint8Array(8),
         }),
@@ -116,8 +134,8 @@ const play = (world: World, { op, a, b, c }: Step): boolean => {
       return (
         program.ioctl(context, IOMMU_VIOMMU_ALLOC, {
           type: 0xdead_beef,
-          dev_id: objectId(device?.id ?? 0),
-          hwpt_id: objectId(b),
+          dev_id: objectId(world.pick(a, 'device')),
+          hwpt_id: objectId(world.pick(b, 'hwpt-paging')),
           ...(c % 2 === 0
             ? {}
             : { data_len: 24, data_uptr: program.place(new Uint8Array(24)).address }),
@@ -126,15 +144,15 @@ const play = (world: World, { op, a, b, c }: Step): boolean => {
     case 12:
       return (
         program.ioctl(context, IOMMU_VDEVICE_ALLOC, {
-          viommu_id: objectId(b),
-          dev_id: objectId(device?.id ?? 0),
+          viommu_id: objectId(world.pick(b, 'viommu')),
+          dev_id: objectId(world.pick(a, 'device')),
           virt_id: BigInt(c % 3),
         }).outcome !== 0
       )
     case 13:
       return (
         program.ioctl(context, IOMMU_VEVENTQ_ALLOC, {
-          viommu_id: objectId(b),
+          viommu_id: objectId(world.pick(b, 'viommu')),
           type: (c % 2) + 1,
           veventq_depth: 1,
         }).outcome !== 0
@@ -142,7 +160,7 @@ const play = (world: World, { op, a, b, c }: Step): boolean => {
     case 14:
       return (
         program.ioctl(context, IOMMU_HW_QUEUE_ALLOC, {
-          viommu_id: objectId(b),
+          viommu_id: objectId(world.pick(b, 'viommu')),
           type: 0xdead_beef,
           index: c % 2,
           nesting_parent_iova: iova(0x1000000n),
@@ -150,9 +168,11 @@ const play = (world: World, { op, a, b, c }: Step): boolean => {
         }).outcome !== 0
       )
     case 15:
-      return failed(bench.map(b, 0x1000000n + BigInt(c % 3) * 0x1000n, 0x1000n) || 0)
+      return failed(
+        bench.map(world.pick(b, 'ioas'), 0x1000000n + BigInt(c % 3) * 0x1000n, 0x1000n) || 0,
+      )
     case 16:
-      bench.unmap(b, 0x1000000n, 0x3000n)
+      bench.unmap(world.pick(b, 'ioas'), 0x1000000n, 0x3000n)
       return false
     case 17:
       reportFault(program.machine.groups, hardware, {
@@ -173,7 +193,7 @@ const play = (world: World, { op, a, b, c }: Step): boolean => {
       return (
         program.ioctl(context, IOMMU_HWPT_SET_DIRTY_TRACKING, {
           flags: c % 2,
-          hwpt_id: objectId(b),
+          hwpt_id: objectId(world.pick(b, 'hwpt-paging')),
         }).outcome !== 0
       )
   }
@@ -197,7 +217,10 @@ it('leaves nothing behind, and a failed call changes nothing', () => {
       const { program, context, driver } = bench
       // Something to stand on: an IOAS with memory, two bound devices.
       bench.map(bench.ioas(), 0x1000000n, 0x1000n)
+      bench.ioas()
       for (const a of [0, 1]) play(world, { op: 0, a, b: 0, c: 0, failAt: 0 })
+      bench.hwpt({ dev: 3, pt: 1, flags: 9 })
+      bench.viommu(3, 5)
       for (const each of steps) {
         const before = world.view()
         program.injector.arm(1, each.failAt)
@@ -210,6 +233,7 @@ it('leaves nothing behind, and a failed call changes nothing', () => {
       expect(context.released).toBe(true)
       expect(context.objects.size - tombstones(context)).toBe(0)
       expect(driver.domains.size).toBe(0)
+      expect(program.machine.frames.isEmpty).toBe(true)
       for (const hardware of world.hardware) {
         const state = program.machine.groups.of(hardware)
         expect([state.owner, state.claims, state.rid, state.pasids.size]).toEqual([
@@ -221,7 +245,7 @@ it('leaves nothing behind, and a failed call changes nothing', () => {
         expect(state.domain).toBe(driver.defaultDomain)
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 200 },
   )
 })
 
