@@ -1,142 +1,130 @@
-/** Nodes of the area store: leaves of typed columns, inner nodes that know extents and room. */
+/**
+ * Inner nodes of the area store: what lies below each child, and how much room there is.
+ *
+ * Room is remembered per class of request: one for each alignment, and one for the sub-page offset
+ * asked for last (area-room.ts). NaN is "not known"; it is found out when it is asked for.
+ */
 import { ALIGNMENTS, roomIn } from './area-room.ts'
+import type { AreaRows } from './area-rows.ts'
 import { PAGE } from './page-address.ts'
-import type { PageSource } from './page-source.ts'
 
-/** Entries of a leaf and children of an inner node. */
+/** Children of a node. */
 export const FANOUT = 64
 
-// Columns of a leaf's row: three page numbers, three bytes within pages and the flags, two counts.
-export const FIRST = 0
-export const LAST = 1
-export const SOURCE = 2
-export const PAGES = 3
-export const FLAGS = 3
-export const SMALLS = 4
-export const PINS = 0
-export const LOCKS = 1
-export const COUNTS = 2
-// Columns of an inner node's child: first and last address below it.
-export const EXTENT = 2
+/** A leaf (its number in the rows) or another inner node. */
+export type Child = Inner | number
 
-/** Element of a typed array that is known to be inside it. */
-export const at = (array: Float64Array | Uint16Array | Uint32Array, index: number): number =>
-  array[index] as number
+/** The largest rooms for one class of request. */
+export class Rooms {
+  /** Below each child. */
+  readonly inside = new Float64Array(FANOUT).fill(Number.NaN)
+  /** Between each child and the one before it. */
+  readonly before = new Float64Array(FANOUT).fill(Number.NaN)
+  readonly shift: number
+  /** Low bits that are OR-ed in. */
+  readonly or: number
 
-export class Leaf {
-  count = 0
-  readonly pages = new Float64Array(FANOUT * PAGES)
-  readonly smalls = new Uint16Array(FANOUT * SMALLS)
-  readonly sources: PageSource[] = []
-  /** Access pins and locks; made when the first access pins here. */
-  counts: Uint32Array | undefined
-
-  /** Opens a row at `row`. */
-  open(row: number): void {
-    const { count, pages, smalls, sources, counts } = this
-    if (row < count) {
-      pages.copyWithin((row + 1) * PAGES, row * PAGES, count * PAGES)
-      smalls.copyWithin((row + 1) * SMALLS, row * SMALLS, count * SMALLS)
-      for (let i = count; i > row; i -= 1) sources[i] = sources[i - 1] as PageSource
-      counts?.copyWithin((row + 1) * COUNTS, row * COUNTS, count * COUNTS)
-    }
-    counts?.fill(0, row * COUNTS, (row + 1) * COUNTS)
-    this.count = count + 1
+  constructor(shift: number, or: number) {
+    this.shift = shift
+    this.or = or
   }
 
-  /** Closes the row at `row`. */
-  close(row: number): void {
-    const { count, pages, smalls, sources, counts } = this
-    if (row < count - 1) {
-      pages.copyWithin(row * PAGES, (row + 1) * PAGES, count * PAGES)
-      smalls.copyWithin(row * SMALLS, (row + 1) * SMALLS, count * SMALLS)
-      for (let i = row; i < count - 1; i += 1) sources[i] = sources[i + 1] as PageSource
-      counts?.copyWithin(row * COUNTS, (row + 1) * COUNTS, count * COUNTS)
-    }
-    sources.length = count - 1
-    this.count = count - 1
+  open(index: number, count: number): void {
+    this.inside.copyWithin(index + 1, index, count)
+    this.before.copyWithin(index + 1, index, count)
+    this.forget(index)
   }
 
-  /** Moves the rows from `keep` on into a new leaf. */
-  splitAt(keep: number): Leaf {
-    const right = new Leaf()
-    right.append(this, keep)
-    this.sources.length = keep
-    this.count = keep
-    return right
+  close(index: number, count: number): void {
+    this.inside.copyWithin(index, index + 1, count)
+    this.before.copyWithin(index, index + 1, count)
+    this.before[index] = Number.NaN
   }
 
-  /** Adds the rows of another leaf, from `from` on, behind its own. */
-  append(other: Leaf, from = 0): void {
-    const { count } = this
-    this.pages.set(other.pages.subarray(from * PAGES, other.count * PAGES), count * PAGES)
-    this.smalls.set(other.smalls.subarray(from * SMALLS, other.count * SMALLS), count * SMALLS)
-    for (let i = from; i < other.count; i += 1) this.sources.push(other.sources[i] as PageSource)
-    if (this.counts !== undefined || other.counts !== undefined) {
-      this.counts ??= new Uint32Array(FANOUT * COUNTS)
-      this.counts.fill(0, count * COUNTS)
-      if (other.counts !== undefined)
-        this.counts.set(other.counts.subarray(from * COUNTS, other.count * COUNTS), count * COUNTS)
-    }
-    this.count = count + other.count - from
+  /** What is around a child is not known any more. */
+  forget(index: number): void {
+    this.inside[index] = Number.NaN
+    this.before[index] = Number.NaN
+    if (index + 1 < FANOUT) this.before[index + 1] = Number.NaN
   }
 }
 
-/** Slot of the one sub-page offset for which room is remembered, behind those of the alignments. */
-const SUB_PAGE = ALIGNMENTS
-
 export class Inner {
   count = 0
-  readonly pages = new Float64Array(FANOUT * EXTENT)
-  readonly smalls = new Uint16Array(FANOUT * EXTENT)
-  readonly children: TreeNode[] = []
-  /** Per alignment: the largest room within each child or between it and the one before; NaN: not known. */
-  readonly rooms: (Float64Array | undefined)[] = []
-  #subPageKey = -1
+  readonly firstPages = new Float64Array(FANOUT)
+  readonly lastPages = new Float64Array(FANOUT)
+  readonly firstOffsets = new Uint16Array(FANOUT)
+  readonly lastOffsets = new Uint16Array(FANOUT)
+  readonly children: Child[] = []
+  /** By alignment; the last one is for the sub-page offset. */
+  readonly rooms: (Rooms | undefined)[] = []
+  readonly #rows: AreaRows
 
-  /** Takes first and last address below child `index` from that child; what was known of its room is not any more. */
+  constructor(rows: AreaRows) {
+    this.#rows = rows
+  }
+
+  /** First child that ends at or after the address; the last one if there is none. */
+  search(page: number, offset: number): number {
+    const { lastPages } = this
+    let low = 0
+    let high = this.count - 1
+    while (low < high) {
+      const middle = (low + high) >> 1
+      const last = lastPages[middle] as number
+      if (last < page || (last === page && (this.lastOffsets[middle] as number) < offset))
+        low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  /** Takes first and last address below a child from that child. */
   describe(index: number): void {
-    const child = this.children[index] as TreeNode
-    const stride = child instanceof Leaf ? PAGES : EXTENT
-    const strideSmall = child instanceof Leaf ? SMALLS : EXTENT
-    const last = child.count - 1
-    const { pages, smalls } = this
-    pages[index * EXTENT + FIRST] = at(child.pages, FIRST)
-    pages[index * EXTENT + LAST] = at(child.pages, last * stride + LAST)
-    smalls[index * EXTENT + FIRST] = at(child.smalls, FIRST)
-    smalls[index * EXTENT + LAST] = at(child.smalls, last * strideSmall + LAST)
-    for (const room of this.rooms) {
-      if (room === undefined) continue
-      room[index] = Number.NaN
-      if (index + 1 < FANOUT) room[index + 1] = Number.NaN
+    const child = this.children[index] as Child
+    if (typeof child === 'number') {
+      const rows = this.#rows
+      const first = rows.row(child, 0)
+      const last = rows.row(child, rows.count(child) - 1)
+      this.firstPages[index] = rows.firstPage(first)
+      this.firstOffsets[index] = rows.firstOffset(first)
+      this.lastPages[index] = rows.lastPage(last)
+      this.lastOffsets[index] = rows.lastOffset(last)
+    } else {
+      const last = child.count - 1
+      this.firstPages[index] = child.firstPages[0] as number
+      this.firstOffsets[index] = child.firstOffsets[0] as number
+      this.lastPages[index] = child.lastPages[last] as number
+      this.lastOffsets[index] = child.lastOffsets[last] as number
     }
   }
 
-  place(index: number, child: TreeNode): void {
-    const { count, pages, smalls, children, rooms } = this
-    pages.copyWithin((index + 1) * EXTENT, index * EXTENT, count * EXTENT)
-    smalls.copyWithin((index + 1) * EXTENT, index * EXTENT, count * EXTENT)
-    for (const room of rooms) room?.copyWithin(index + 1, index, count)
-    children.splice(index, 0, child)
+  forget(index: number): void {
+    for (const rooms of this.rooms) rooms?.forget(index)
+  }
+
+  place(index: number, child: Child): void {
+    const { count } = this
+    for (const column of [this.firstPages, this.lastPages, this.firstOffsets, this.lastOffsets])
+      column.copyWithin(index + 1, index, count)
+    for (const rooms of this.rooms) rooms?.open(index, count)
+    this.children.splice(index, 0, child)
     this.count = count + 1
     this.describe(index)
   }
 
   drop(index: number): void {
-    const { count, pages, smalls, children, rooms } = this
-    pages.copyWithin(index * EXTENT, (index + 1) * EXTENT, count * EXTENT)
-    smalls.copyWithin(index * EXTENT, (index + 1) * EXTENT, count * EXTENT)
-    for (const room of rooms) {
-      if (room === undefined) continue
-      room.copyWithin(index, index + 1, count)
-      room[index] = Number.NaN
-    }
-    children.splice(index, 1)
+    const { count } = this
+    for (const column of [this.firstPages, this.lastPages, this.firstOffsets, this.lastOffsets])
+      column.copyWithin(index, index + 1, count)
+    for (const rooms of this.rooms) rooms?.close(index, count)
+    this.children.splice(index, 1)
     this.count = count - 1
   }
 
+  /** Moves the children from `keep` on into a new node. */
   splitAt(keep: number): Inner {
-    const right = new Inner()
+    const right = new Inner(this.#rows)
     right.append(this, keep)
     this.children.length = keep
     this.count = keep
@@ -145,70 +133,79 @@ export class Inner {
 
   append(other: Inner, from = 0): void {
     const { count } = this
-    this.pages.set(other.pages.subarray(from * EXTENT, other.count * EXTENT), count * EXTENT)
-    this.smalls.set(other.smalls.subarray(from * EXTENT, other.count * EXTENT), count * EXTENT)
-    for (let i = from; i < other.count; i += 1) this.children.push(other.children[i] as TreeNode)
+    this.firstPages.set(other.firstPages.subarray(from, other.count), count)
+    this.lastPages.set(other.lastPages.subarray(from, other.count), count)
+    this.firstOffsets.set(other.firstOffsets.subarray(from, other.count), count)
+    this.lastOffsets.set(other.lastOffsets.subarray(from, other.count), count)
+    for (let i = from; i < other.count; i += 1) this.children.push(other.children[i] as Child)
     this.count = count + other.count - from
-    for (let slot = 0; slot < ALIGNMENTS; slot += 1) {
-      const theirs = other.rooms[slot]
-      const mine = this.rooms[slot]
-      if (theirs !== undefined) {
-        const room = mine ?? this.#newRoom(slot)
-        room.set(theirs.subarray(from, other.count), count)
-        room[count] = Number.NaN
-      } else mine?.fill(Number.NaN, count)
+    for (let shift = 0; shift < ALIGNMENTS; shift += 1) {
+      const theirs = other.rooms[shift]
+      const mine = this.rooms[shift]
+      if (theirs === undefined) {
+        mine?.inside.fill(Number.NaN, count)
+        mine?.before.fill(Number.NaN, count)
+        continue
+      }
+      const rooms = this.roomsFor(shift, 0)
+      rooms.inside.set(theirs.inside.subarray(from, other.count), count)
+      rooms.before.set(theirs.before.subarray(from, other.count), count)
+      rooms.before[count] = Number.NaN
     }
-    this.rooms.length = Math.min(this.rooms.length, ALIGNMENTS)
-    this.#subPageKey = -1
+    this.rooms[ALIGNMENTS] = undefined
   }
 
-  /** Largest room in or before each child for an alignment; elements may be NaN: `roomAt` fills them. */
-  roomsFor(shift: number, or: number): Float64Array {
-    if (or === 0) return this.rooms[shift] ?? this.#newRoom(shift)
-    const key = or * 16 + shift
-    const room = this.rooms[SUB_PAGE] ?? this.#newRoom(SUB_PAGE)
-    if (this.#subPageKey !== key) {
-      room.fill(Number.NaN)
-      this.#subPageKey = key
-    }
-    return room
+  roomsFor(shift: number, or: number): Rooms {
+    const slot = or === 0 ? shift : ALIGNMENTS
+    const known = this.rooms[slot]
+    if (known !== undefined && known.shift === shift && known.or === or) return known
+    const rooms = new Rooms(shift, or)
+    this.rooms[slot] = rooms
+    return rooms
   }
 
-  roomAt(rooms: Float64Array, index: number, shift: number, or: number): number {
-    const known = at(rooms, index)
+  /** Largest room below a child. */
+  inside(rooms: Rooms, index: number): number {
+    const known = rooms.inside[index] as number
     if (!Number.isNaN(known)) return known
-    let room = largestRoom(this.children[index] as TreeNode, shift, or)
-    if (index > 0) {
-      const before = (index - 1) * EXTENT + LAST
-      const after = index * EXTENT + FIRST
-      const { pages, smalls } = this
-      room = Math.max(
-        room,
-        roomBetween(
-          shift,
-          or,
-          at(pages, before),
-          at(smalls, before),
-          at(pages, after),
-          at(smalls, after),
-        ),
-      )
-    }
-    rooms[index] = room
+    const child = this.children[index] as Child
+    const room =
+      typeof child === 'number'
+        ? largestInLeaf(this.#rows, child, rooms.shift, rooms.or)
+        : child.largest(rooms.shift, rooms.or)
+    rooms.inside[index] = room
     return room
   }
 
-  #newRoom(slot: number): Float64Array {
-    const room = new Float64Array(FANOUT).fill(Number.NaN)
-    this.rooms[slot] = room
+  /** Room between a child and the one before it; none before the first. */
+  before(rooms: Rooms, index: number): number {
+    if (index === 0) return 0
+    const known = rooms.before[index] as number
+    if (!Number.isNaN(known)) return known
+    const room = roomBetween(
+      rooms.shift,
+      rooms.or,
+      this.lastPages[index - 1] as number,
+      this.lastOffsets[index - 1] as number,
+      this.firstPages[index] as number,
+      this.firstOffsets[index] as number,
+    )
+    rooms.before[index] = room
     return room
+  }
+
+  /** Largest room below this node. */
+  largest(shift: number, or: number): number {
+    const rooms = this.roomsFor(shift, or)
+    let largest = 0
+    for (let index = 0; index < this.count; index += 1)
+      largest = Math.max(largest, this.inside(rooms, index), this.before(rooms, index))
+    return largest
   }
 }
 
-export type TreeNode = Leaf | Inner
-
-/** Room between an entry's last byte and the next one's first. */
-const roomBetween = (
+/** Room between an area's last byte and the next one's first. */
+export const roomBetween = (
   shift: number,
   or: number,
   lastPage: number,
@@ -218,34 +215,40 @@ const roomBetween = (
 ): number => {
   const gap = (nextPage - lastPage) * PAGE + (nextOffset - lastOffset) - 1
   if (gap < 2) return 0
-  const startPage = lastOffset + 1 === PAGE ? lastPage + 1 : lastPage
-  const startOffset = (lastOffset + 1) % PAGE
+  const atEnd = lastOffset === PAGE - 1
+  const startPage = atEnd ? lastPage + 1 : lastPage
+  const startOffset = atEnd ? 0 : lastOffset + 1
   return nextOffset === 0
     ? roomIn(shift, or, startPage, startOffset, nextPage - 1, PAGE - 1)
     : roomIn(shift, or, startPage, startOffset, nextPage, nextOffset - 1)
 }
 
-const largestRoom = (node: TreeNode, shift: number, or: number): number => {
+/** Room between two rows that follow each other. */
+export const roomBetweenRows = (
+  rows: AreaRows,
+  shift: number,
+  or: number,
+  row: number,
+  next: number,
+): number =>
+  roomBetween(
+    shift,
+    or,
+    rows.lastPage(row),
+    rows.lastOffset(row),
+    rows.firstPage(next),
+    rows.firstOffset(next),
+  )
+
+const largestInLeaf = (rows: AreaRows, leaf: number, shift: number, or: number): number => {
+  const count = rows.count(leaf)
   let largest = 0
-  if (node instanceof Inner) {
-    const rooms = node.roomsFor(shift, or)
-    for (let index = 0; index < node.count; index += 1) {
-      const room = node.roomAt(rooms, index, shift, or)
-      if (room > largest) largest = room
-    }
-    return largest
-  }
-  const { pages, smalls, count } = node
-  for (let row = 1; row < count; row += 1) {
-    const room = roomBetween(
-      shift,
-      or,
-      at(pages, (row - 1) * PAGES + LAST),
-      at(smalls, (row - 1) * SMALLS + LAST),
-      at(pages, row * PAGES + FIRST),
-      at(smalls, row * SMALLS + FIRST),
-    )
+  let row = rows.row(leaf, 0)
+  for (let position = 1; position < count; position += 1) {
+    const next = rows.row(leaf, position)
+    const room = roomBetweenRows(rows, shift, or, row, next)
     if (room > largest) largest = room
+    row = next
   }
   return largest
 }

@@ -1,32 +1,15 @@
 /**
- * The ordered store of an IOAS's areas: a B+tree whose leaves are columns of typed arrays.
+ * The ordered store of an IOAS's areas: a B+tree. Its leaves are rows of plain numbers (area-rows.ts),
+ * its inner nodes know what lies below them and how much room there is (area-node.ts).
  *
- * Areas have no object of their own: an entry is a row of a leaf, read through the tree's cursor
- * (`seek`, `next`, then the getters). Every node knows the first and last address below it, so that
- * the gaps between neighbours are found without sibling links, and a change touches only its path
- * from the root. Inner nodes remember, per alignment that was ever asked for, the largest room in
- * each child; a change forgets that on its path only, so that the automatic choice of an IOVA
- * (01 §12.3) is O(log n) too.
+ * Areas have no object of their own: one is read through the tree's cursor (`seek`, `next`, then the
+ * getters). Every change touches only the path from the root, and forgets there only what it may have
+ * changed, so that the automatic choice of an IOVA (01 §12.3) is O(log n) too.
  */
-
-import {
-  at,
-  COUNTS,
-  EXTENT,
-  FANOUT,
-  FIRST,
-  FLAGS,
-  Inner,
-  LAST,
-  Leaf,
-  LOCKS,
-  PAGES,
-  PINS,
-  SMALLS,
-  SOURCE,
-  type TreeNode,
-} from './area-node.ts'
+import { type Child, FANOUT, Inner, roomBetweenRows } from './area-node.ts'
 import type { RoomRequest } from './area-room.ts'
+import { AreaRows, ROWS } from './area-rows.ts'
+import { type Look, lookBetween, lookInInner, lookInLeaf, type WindowEnd } from './area-search.ts'
 import { PAGE } from './page-address.ts'
 import type { PageSource } from './page-source.ts'
 
@@ -36,25 +19,21 @@ export const AREA_WRITABLE = 2
 /** Its unmap was announced to accesses, which did not let go yet (04 §2.7). */
 export const AREA_UNMAPPING = 4
 
-const MERGE_BELOW = FANOUT / 4
-const MERGE_UP_TO = (FANOUT * 3) / 4
-
-/** Outcome of looking into a part of the tree: found, not here, or past the window's end. */
-type Look = 'found' | 'not-here' | 'past'
-
 export class AreaTree {
-  #root: TreeNode
+  readonly #rows = new AreaRows()
+  #root: Child
   #size = 0
   /** Areas by the alignment that they conform to (log2, 0 to 12): 01 §6.2 without a walk. */
   readonly #byAlignment = new Uint32Array(13)
-  // The cursor: inner nodes from the root with the child taken, then leaf and row.
+  // The cursor: inner nodes from the root with the child taken, then leaf, position and its row.
   readonly #path: Inner[] = []
   readonly #taken: number[] = []
-  #leaf: Leaf
+  #leaf: number
+  #position = 0
   #row = 0
 
   constructor() {
-    this.#leaf = new Leaf()
+    this.#leaf = this.#rows.newLeaf()
     this.#root = this.#leaf
   }
 
@@ -65,7 +44,7 @@ export class AreaTree {
   /** Is every area's first address, length and offset in its source a multiple of 2^shift? */
   conforms(shift: number): boolean {
     for (let lower = 0; lower < shift; lower += 1)
-      if (at(this.#byAlignment, lower) > 0) return false
+      if ((this.#byAlignment[lower] as number) > 0) return false
     return true
   }
 
@@ -75,106 +54,92 @@ export class AreaTree {
   seek(page: number, offset: number): boolean {
     let node = this.#root
     let depth = 0
-    while (node instanceof Inner) {
-      const { pages, smalls } = node
-      let low = 0
-      let high = node.count - 1
-      while (low < high) {
-        const middle = (low + high) >> 1
-        const last = at(pages, middle * EXTENT + LAST)
-        if (last < page || (last === page && at(smalls, middle * EXTENT + LAST) < offset))
-          low = middle + 1
-        else high = middle
-      }
+    while (typeof node !== 'number') {
+      const index = node.search(page, offset)
       this.#path[depth] = node
-      this.#taken[depth] = low
+      this.#taken[depth] = index
       depth += 1
-      node = node.children[low] as TreeNode
+      node = node.children[index] as Child
     }
-    this.#path.length = depth
-    const { pages, smalls } = node
-    let low = 0
-    let high = node.count
-    while (low < high) {
-      const middle = (low + high) >> 1
-      const last = at(pages, middle * PAGES + LAST)
-      if (last < page || (last === page && at(smalls, middle * SMALLS + LAST) < offset))
-        low = middle + 1
-      else high = middle
-    }
+    if (this.#path.length !== depth) this.#path.length = depth
+    const position = this.#rows.search(node, page, offset)
     this.#leaf = node
-    this.#row = low
-    return low < node.count
+    this.#position = position
+    if (position === this.#rows.count(node)) return false
+    this.#row = this.#rows.row(node, position)
+    return true
   }
 
   /** Moves to the next area; false at the end. */
   next(): boolean {
-    this.#row += 1
-    if (this.#row < this.#leaf.count) return true
+    this.#position += 1
+    if (this.#position === this.#rows.count(this.#leaf)) {
+      const leaf = this.#nextLeaf()
+      if (leaf === undefined) return false
+      this.#leaf = leaf
+      this.#position = 0
+    }
+    this.#row = this.#rows.row(this.#leaf, this.#position)
+    return true
+  }
+
+  #nextLeaf(): number | undefined {
     for (let depth = this.#path.length - 1; depth >= 0; depth -= 1) {
       const inner = this.#path[depth] as Inner
       const index = (this.#taken[depth] as number) + 1
       if (index >= inner.count) continue
       this.#taken[depth] = index
-      let node = inner.children[index] as TreeNode
-      let below = depth + 1
-      while (node instanceof Inner) {
+      let node = inner.children[index] as Child
+      for (let below = depth + 1; typeof node !== 'number'; below += 1) {
         this.#path[below] = node
         this.#taken[below] = 0
-        below += 1
-        node = node.children[0] as TreeNode
+        node = node.children[0] as Child
       }
-      this.#leaf = node
-      this.#row = 0
-      return true
+      return node
     }
-    return false
+    return undefined
   }
 
   get firstPage(): number {
-    return at(this.#leaf.pages, this.#row * PAGES + FIRST)
+    return this.#rows.firstPage(this.#row)
   }
   get firstOffset(): number {
-    return at(this.#leaf.smalls, this.#row * SMALLS + FIRST)
+    return this.#rows.firstOffset(this.#row)
   }
   get lastPage(): number {
-    return at(this.#leaf.pages, this.#row * PAGES + LAST)
+    return this.#rows.lastPage(this.#row)
   }
   get lastOffset(): number {
-    return at(this.#leaf.smalls, this.#row * SMALLS + LAST)
+    return this.#rows.lastOffset(this.#row)
   }
   get source(): PageSource {
-    return this.#leaf.sources[this.#row] as PageSource
+    return this.#rows.source(this.#row)
   }
   /** Page within the source where the area starts. */
   get sourcePage(): number {
-    return at(this.#leaf.pages, this.#row * PAGES + SOURCE)
+    return this.#rows.sourcePage(this.#row)
   }
   /** Byte within that page. */
   get sourceOffset(): number {
-    return at(this.#leaf.smalls, this.#row * SMALLS + SOURCE)
+    return this.#rows.sourceOffset(this.#row)
   }
   get flags(): number {
-    return at(this.#leaf.smalls, this.#row * SMALLS + FLAGS)
+    return this.#rows.flags(this.#row)
   }
   set flags(flags: number) {
-    this.#leaf.smalls[this.#row * SMALLS + FLAGS] = flags
+    this.#rows.setFlags(this.#row, flags)
   }
   /** Outstanding pins by accesses on this area. */
   get pins(): number {
-    return this.#leaf.counts === undefined ? 0 : at(this.#leaf.counts, this.#row * COUNTS + PINS)
+    return this.#rows.pins(this.#row)
   }
   /** Those among them that lock it: pins by internal accesses. */
   get locks(): number {
-    return this.#leaf.counts === undefined ? 0 : at(this.#leaf.counts, this.#row * COUNTS + LOCKS)
+    return this.#rows.locks(this.#row)
   }
   /** Adds to (or takes from) the pins and locks of the area. */
   addPins(pins: number, locks: number): void {
-    this.#leaf.counts ??= new Uint32Array(FANOUT * COUNTS)
-    const counts = this.#leaf.counts
-    const row = this.#row * COUNTS
-    counts[row + PINS] = at(counts, row + PINS) + pins
-    counts[row + LOCKS] = at(counts, row + LOCKS) + locks
+    this.#rows.addPins(this.#row, pins, locks)
   }
 
   // --- changes
@@ -193,25 +158,27 @@ export class AreaTree {
     sourceOffset: number,
     flags: number,
   ): void {
-    if (this.#leaf.count === FANOUT) {
+    const rows = this.#rows
+    if (rows.count(this.#leaf) === ROWS) {
       this.#splitLeaf()
       this.seek(firstPage, firstOffset)
     }
-    const leaf = this.#leaf
-    const row = this.#row
-    leaf.open(row)
-    const { pages, smalls, sources } = leaf
-    pages[row * PAGES + FIRST] = firstPage
-    pages[row * PAGES + LAST] = lastPage
-    pages[row * PAGES + SOURCE] = sourcePage
-    smalls[row * SMALLS + FIRST] = firstOffset
-    smalls[row * SMALLS + LAST] = lastOffset
-    smalls[row * SMALLS + SOURCE] = sourceOffset
-    smalls[row * SMALLS + FLAGS] = flags
-    sources[row] = source
+    const row = rows.open(this.#leaf, this.#position)
+    rows.set(
+      row,
+      firstPage,
+      firstOffset,
+      lastPage,
+      lastOffset,
+      source,
+      sourcePage,
+      sourceOffset,
+      flags,
+    )
+    this.#row = row
     this.#size += 1
-    this.#countAlignment(firstOffset, lastOffset, sourceOffset, 1)
-    this.#refreshPath()
+    this.#countAlignment(1)
+    if (this.#path.length > 0) this.#noteChange('insert')
   }
 
   /** Cuts the area at the cursor in two after the given address; the cursor is on the first part then. */
@@ -223,11 +190,10 @@ export class AreaTree {
     // Offset into the source of the second part: carry the bytes within the page over.
     const carried = sourceOffset + cutOffset - firstOffset
     const carry = Math.floor(carried / PAGE)
-    this.#countAlignment(firstOffset, lastOffset, sourceOffset, -1)
-    this.#countAlignment(firstOffset, offset, sourceOffset, 1)
-    this.#leaf.pages[this.#row * PAGES + LAST] = page
-    this.#leaf.smalls[this.#row * SMALLS + LAST] = offset
-    this.#refreshPath()
+    this.#countAlignment(-1)
+    this.#rows.setLast(this.#row, page, offset)
+    this.#countAlignment(1)
+    this.#describePath()
     this.seek(cutPage, cutOffset)
     this.insert(
       cutPage,
@@ -244,19 +210,20 @@ export class AreaTree {
 
   /** Removes the area at the cursor. The cursor is lost: `seek` again. */
   remove(): void {
-    this.#countAlignment(this.firstOffset, this.lastOffset, this.sourceOffset, -1)
-    this.#leaf.close(this.#row)
+    this.#countAlignment(-1)
     this.#size -= 1
-    this.#shrinkPath()
+    if (this.#path.length > 0) this.#noteChange('remove')
+    else this.#rows.close(this.#leaf, this.#position)
   }
 
   clear(): void {
-    this.#leaf = new Leaf()
+    this.#rows.clear()
+    this.#leaf = this.#rows.newLeaf()
     this.#root = this.#leaf
     this.#size = 0
     this.#byAlignment.fill(0)
     this.#path.length = 0
-    this.#row = 0
+    this.#position = 0
   }
 
   // --- room
@@ -275,69 +242,130 @@ export class AreaTree {
   ): boolean {
     if (!this.seek(startPage, startOffset))
       return request.fits(startPage, startOffset, endPage, endOffset)
+    const end: WindowEnd = { page: endPage, offset: endOffset }
     const { firstPage, firstOffset } = this
-    if (firstPage > startPage || (firstPage === startPage && firstOffset > startOffset)) {
-      const look = lookBetween(
-        request,
-        startPage,
-        startOffset - 1,
-        firstPage,
-        firstOffset,
-        endPage,
-        endOffset,
-      )
-      if (look !== 'not-here') return look === 'found'
-    }
-    let look = lookInLeaf(request, this.#leaf, this.#row + 1, endPage, endOffset)
+    let look: Look = 'not-here'
+    if (firstPage > startPage || (firstPage === startPage && firstOffset > startOffset))
+      look = lookBetween(request, end, startPage, startOffset - 1, firstPage, firstOffset)
+    if (look === 'not-here')
+      look = lookInLeaf(request, end, this.#rows, this.#leaf, this.#position + 1)
     for (let depth = this.#path.length - 1; depth >= 0 && look === 'not-here'; depth -= 1)
       look = lookInInner(
         request,
+        end,
+        this.#rows,
         this.#path[depth] as Inner,
         (this.#taken[depth] as number) + 1,
-        endPage,
-        endOffset,
       )
     if (look !== 'not-here') return look === 'found'
     const [lastPage, lastOffset] = this.#end()
-    return (
-      lookBetween(request, lastPage, lastOffset, endPage + 2, 0, endPage, endOffset) === 'found'
-    )
+    return lookBetween(request, end, lastPage, lastOffset, endPage + 2, 0) === 'found'
   }
 
   /** Last address of the last area. */
   #end(): readonly [number, number] {
     const root = this.#root
-    const last = root.count - 1
-    return root instanceof Inner
-      ? [at(root.pages, last * EXTENT + LAST), at(root.smalls, last * EXTENT + LAST)]
-      : [at(root.pages, last * PAGES + LAST), at(root.smalls, last * SMALLS + LAST)]
+    if (typeof root !== 'number')
+      return [root.lastPages[root.count - 1] as number, root.lastOffsets[root.count - 1] as number]
+    const last = this.#rows.row(root, this.#rows.count(root) - 1)
+    return [this.#rows.lastPage(last), this.#rows.lastOffset(last)]
   }
 
   // --- structure
 
-  #countAlignment(first: number, last: number, source: number, by: number): void {
-    const bits = first | (last + 1) | source | PAGE
-    const shift = 31 - Math.clz32(bits & -bits)
-    this.#byAlignment[shift] = at(this.#byAlignment, shift) + by
+  #countAlignment(by: number): void {
+    const shift = this.#rows.alignment(this.#row)
+    this.#byAlignment[shift] = (this.#byAlignment[shift] as number) + by
   }
 
-  #refreshPath(): void {
-    for (let depth = this.#path.length - 1; depth >= 0; depth -= 1)
-      (this.#path[depth] as Inner).describe(this.#taken[depth] as number)
+  /**
+   * The row at the cursor was just added, or is about to be removed: brings extents and rooms of its
+   * path up to date. Stops where nothing changes any more.
+   */
+  #noteChange(change: 'insert' | 'remove'): void {
+    const rows = this.#rows
+    const leaf = this.#leaf
+    const position = this.#position
+    const count = rows.count(leaf)
+    const depth = this.#path.length - 1
+    const parent = this.#path[depth] as Inner
+    const index = this.#taken[depth] as number
+    const atStart = position === 0
+    const atEnd = position === count - 1
+    const previous = atStart ? -1 : rows.row(leaf, position - 1)
+    const following = atEnd ? -1 : rows.row(leaf, position + 1)
+    let changed = false
+    for (const room of parent.rooms) {
+      if (room === undefined) continue
+      const { inside, shift, or } = room
+      const known = inside[index] as number
+      if (Number.isNaN(known)) {
+        changed = true
+        continue
+      }
+      // What the gaps beside the row add while it is there, and what the gap across it is without it.
+      const beside = Math.max(
+        atStart ? 0 : roomBetweenRows(rows, shift, or, previous, this.#row),
+        atEnd ? 0 : roomBetweenRows(rows, shift, or, this.#row, following),
+      )
+      const across = atStart || atEnd ? 0 : roomBetweenRows(rows, shift, or, previous, following)
+      const [gone, came] = change === 'insert' ? [across, beside] : [beside, across]
+      if (came >= known) inside[index] = came
+      else if (gone >= known && gone > 0) inside[index] = Number.NaN
+      else continue
+      changed = true
+    }
+    const edge = atStart || atEnd
+    if (change === 'remove') {
+      rows.close(leaf, position)
+      if (count - 1 < ROWS / 4) {
+        this.#shrinkPath()
+        return
+      }
+    }
+    if (edge) {
+      parent.describe(index)
+      for (const room of parent.rooms) forgetEdges(room, index)
+    }
+    if (edge || changed) this.#forgetAbove(depth - 1, edge)
+  }
+
+  /** A node's extent (perhaps) or room changed: its ancestors, from `depth` upwards, follow. */
+  #forgetAbove(from: number, edge: boolean): void {
+    for (let depth = from; depth >= 0; depth -= 1) {
+      const inner = this.#path[depth] as Inner
+      const index = this.#taken[depth] as number
+      if (edge) inner.describe(index)
+      for (const room of inner.rooms) {
+        if (room === undefined) continue
+        room.inside[index] = Number.NaN
+        if (edge) forgetEdges(room, index)
+      }
+    }
+  }
+
+  #describePath(): void {
+    for (let depth = this.#path.length - 1; depth >= 0; depth -= 1) {
+      const inner = this.#path[depth] as Inner
+      const index = this.#taken[depth] as number
+      inner.describe(index)
+      inner.forget(index)
+    }
   }
 
   /** Splits the full leaf at the cursor. Adding at an end usually goes on there: such a leaf stays full. */
   #splitLeaf(): void {
-    const row = this.#row
-    const keep = row === FANOUT ? FANOUT - 1 : row === 0 ? 1 : FANOUT / 2
-    const right = this.#leaf.splitAt(keep)
+    const position = this.#position
+    const keep = position === ROWS ? ROWS - 1 : position === 0 ? 1 : ROWS / 2
+    const right = this.#rows.newLeaf()
+    this.#rows.move(this.#leaf, keep, right)
     this.#addSibling(this.#path.length - 1, this.#leaf, right)
   }
 
   /** Hangs `right` behind `left`, the child that the cursor takes at `depth`. */
-  #addSibling(depth: number, left: TreeNode, right: TreeNode): void {
+  #addSibling(depth: number, left: Child, right: Child): void {
     if (depth < 0) {
-      const root = new Inner()
+      const root = new Inner(this.#rows)
       root.place(0, left)
       root.place(1, right)
       this.#root = root
@@ -345,137 +373,74 @@ export class AreaTree {
     }
     const inner = this.#path[depth] as Inner
     const index = (this.#taken[depth] as number) + 1
-    if (inner.count < FANOUT) {
-      inner.describe(index - 1)
-      inner.place(index, right)
-      return
+    let target = inner
+    let place = index
+    let sibling: Inner | undefined
+    if (inner.count === FANOUT) {
+      const keep = index === FANOUT ? FANOUT - 1 : FANOUT / 2
+      sibling = inner.splitAt(keep)
+      if (index > keep) {
+        target = sibling
+        place = index - keep
+      }
     }
-    const keep = index === FANOUT ? FANOUT - 1 : FANOUT / 2
-    const sibling = inner.splitAt(keep)
-    const target = index > keep ? sibling : inner
-    const place = index > keep ? index - keep : index
     target.describe(place - 1)
+    target.forget(place - 1)
     target.place(place, right)
-    this.#addSibling(depth - 1, inner, sibling)
+    if (sibling !== undefined) this.#addSibling(depth - 1, inner, sibling)
+    else this.#forgetAbove(depth - 1, true)
   }
 
-  /** After a removal: drops empty nodes, joins small neighbours, keeps extents right. */
+  /** After a removal that left a small leaf: drops empty nodes, joins small neighbours. */
   #shrinkPath(): void {
-    let node: TreeNode = this.#leaf
+    let size = this.#rows.count(this.#leaf)
+    let capacity: number = ROWS
     for (let depth = this.#path.length - 1; depth >= 0; depth -= 1) {
       const parent = this.#path[depth] as Inner
       const index = this.#taken[depth] as number
-      if (node.count === 0) parent.drop(index)
-      else {
+      if (size === 0) {
+        const child = parent.children[index]
+        if (typeof child === 'number') this.#rows.freeLeaf(child)
+        parent.drop(index)
+      } else {
         parent.describe(index)
-        if (node.count < MERGE_BELOW) joinNeighbours(parent, index)
+        parent.forget(index)
+        if (size < capacity / 4) this.#joinNeighbours(parent, index, (capacity * 3) / 4)
       }
-      node = parent
+      size = parent.count
+      capacity = FANOUT
     }
-    while (this.#root instanceof Inner && this.#root.count <= 1)
-      this.#root = this.#root.children[0] ?? new Leaf()
+    while (typeof this.#root !== 'number' && this.#root.count <= 1)
+      this.#root = this.#root.children[0] ?? this.#rows.newLeaf()
   }
-}
 
-/** Joins child `index` with the one behind or before it where both together leave a node with room. */
-const joinNeighbours = (parent: Inner, index: number): void => {
-  for (const left of [index, index - 1]) {
-    const one = parent.children[left]
-    const other = parent.children[left + 1]
-    if (one === undefined || other === undefined) continue
-    if (one.count + other.count > MERGE_UP_TO) continue
-    if (one instanceof Leaf && other instanceof Leaf) one.append(other)
-    else if (one instanceof Inner && other instanceof Inner) one.append(other)
-    else throw new Error('leaf beside inner node')
-    parent.drop(left + 1)
-    parent.describe(left)
-    return
-  }
-}
-
-/** The gap behind (lastPage, lastOffset) and before (nextPage, nextOffset), as far as the window goes. */
-const lookBetween = (
-  request: RoomRequest,
-  lastPage: number,
-  lastOffset: number,
-  nextPage: number,
-  nextOffset: number,
-  endPage: number,
-  endOffset: number,
-): Look => {
-  const startPage = lastOffset === PAGE - 1 ? lastPage + 1 : lastPage
-  const startOffset = (lastOffset + 1) % PAGE
-  if (startPage > endPage || (startPage === endPage && startOffset > endOffset)) return 'past'
-  const lastOfGapPage = nextOffset === 0 ? nextPage - 1 : nextPage
-  const lastOfGapOffset = nextOffset === 0 ? PAGE - 1 : nextOffset - 1
-  const clipped =
-    lastOfGapPage > endPage || (lastOfGapPage === endPage && lastOfGapOffset > endOffset)
-  return request.fits(
-    startPage,
-    startOffset,
-    clipped ? endPage : lastOfGapPage,
-    clipped ? endOffset : lastOfGapOffset,
-  )
-    ? 'found'
-    : 'not-here'
-}
-
-const lookInLeaf = (
-  request: RoomRequest,
-  leaf: Leaf,
-  fromRow: number,
-  endPage: number,
-  endOffset: number,
-): Look => {
-  const { pages, smalls, count } = leaf
-  for (let row = fromRow; row < count; row += 1) {
-    const look = lookBetween(
-      request,
-      at(pages, (row - 1) * PAGES + LAST),
-      at(smalls, (row - 1) * SMALLS + LAST),
-      at(pages, row * PAGES + FIRST),
-      at(smalls, row * SMALLS + FIRST),
-      endPage,
-      endOffset,
-    )
-    if (look !== 'not-here') return look
-  }
-  return 'not-here'
-}
-
-const lookInInner = (
-  request: RoomRequest,
-  inner: Inner,
-  from: number,
-  endPage: number,
-  endOffset: number,
-): Look => {
-  const { pages, smalls, count } = inner
-  const { shift, offset, atLeast } = request
-  const aligned = inner.roomsFor(shift, 0)
-  for (let index = from; index < count; index += 1) {
-    if (inner.roomAt(aligned, index, shift, 0) < atLeast) continue
-    // With a sub-page offset the aligned room is only a bound.
-    if (offset !== 0 && inner.roomAt(inner.roomsFor(shift, offset), index, shift, offset) < atLeast)
-      continue
-    if (index > 0) {
-      const look = lookBetween(
-        request,
-        at(pages, (index - 1) * EXTENT + LAST),
-        at(smalls, (index - 1) * EXTENT + LAST),
-        at(pages, index * EXTENT + FIRST),
-        at(smalls, index * EXTENT + FIRST),
-        endPage,
-        endOffset,
-      )
-      if (look !== 'not-here') return look
+  /** Joins a child with the one behind or before it where both together leave a node with room. */
+  #joinNeighbours(parent: Inner, index: number, limit: number): void {
+    for (const left of [index, index - 1]) {
+      const one = parent.children[left]
+      const other = parent.children[left + 1]
+      if (one === undefined || other === undefined) continue
+      if (typeof one === 'number' && typeof other === 'number') {
+        if (this.#rows.count(one) + this.#rows.count(other) > limit) continue
+        this.#rows.move(other, 0, one)
+        this.#rows.freeLeaf(other)
+      } else if (one instanceof Inner && other instanceof Inner) {
+        if (one.count + other.count > limit) continue
+        one.append(other)
+      } else throw new Error('leaf beside inner node')
+      parent.drop(left + 1)
+      parent.describe(left)
+      parent.forget(left)
+      return
     }
-    const child = inner.children[index] as TreeNode
-    const look =
-      child instanceof Leaf
-        ? lookInLeaf(request, child, 1, endPage, endOffset)
-        : lookInInner(request, child, 0, endPage, endOffset)
-    if (look !== 'not-here') return look
   }
-  return 'not-here'
+}
+
+type Rooms = Inner['rooms'][number]
+
+/** The gaps on both sides of a child changed. */
+const forgetEdges = (room: Rooms, index: number): void => {
+  if (room === undefined) return
+  room.before[index] = Number.NaN
+  if (index + 1 < FANOUT) room.before[index + 1] = Number.NaN
 }

@@ -167,14 +167,17 @@ const placePieces = (
   const first = pieces[0]
   if (first === undefined) throw new Error('a copy has at least one piece')
   if (offsetOf(length) % alignment !== 0) return refuse(LengthMisaligned, { length, alignment })
+  const lengthPage = pageOf(length)
+  const lengthOffset = offsetOf(length)
   let iova = request.iova
   if (iova === undefined) {
-    const chosen = chooseIova(ioas, first.source.firstPage + first.slot, first.offset, length)
+    const address = first.source.firstPage + first.slot
+    const chosen = chooseIova(ioas, address, first.offset, lengthPage, lengthOffset)
     if (chosen instanceof Refusal) return chosen
-    iova = chosen
+    iova = addressOf(chosen.page, chosen.pageOffset) as Iova
   } else {
-    const refusal = checkFixedIova(ioas, iova, length)
-    if (refusal instanceof Refusal) return refusal
+    const refusal = checkFixedIova(ioas, pageOf(iova), offsetOf(iova), lengthPage, lengthOffset)
+    if (refusal !== undefined) return refusal
   }
   for (const { source, slot, offset } of pieces) {
     if ((flags & AREA_WRITABLE) !== 0 && !source.writable)
@@ -187,15 +190,28 @@ const placePieces = (
   }
   let at: bigint = iova
   for (const piece of pieces) {
-    areas.seek(pageOf(at), offsetOf(at))
-    insertArea(ioas, at, piece.length, piece.source, piece.slot, piece.offset, flags)
+    const { source, slot, offset, length: pieceLength } = piece
+    const page = pageOf(at)
+    const pageOffset = offsetOf(at)
+    areas.seek(page, pageOffset)
+    insertArea(
+      ioas,
+      page,
+      pageOffset,
+      pageOf(pieceLength),
+      offsetOf(pieceLength),
+      source,
+      slot,
+      offset,
+      flags,
+    )
     const refusal = domains.length > 0 ? fillArea(ioas, caller) : undefined
     if (refusal instanceof Refusal) {
       dropArea(ioas)
       undo(ioas, iova, at)
       return refusal
     }
-    at += piece.length
+    at += pieceLength
   }
   if (ioas.context.machine.observer !== undefined) {
     let to: bigint = iova

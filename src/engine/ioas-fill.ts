@@ -67,7 +67,10 @@ const unmapFrom = (ioas: Ioas, domain: PagingDomain): void => {
   domain.unmap(start, (last - start + 1n) as ByteLength)
 }
 
-/** One `map` for each physically consecutive run, page by page with large pages off. All or nothing. */
+/** With large pages off no leaf is above a CPU page (01 §20.1). */
+const SMALL_PAGE = BigInt(PAGE) as ByteLength
+
+/** One `map` for each physically consecutive run. All or nothing. */
 const mapInto = (ioas: Ioas, domain: PagingDomain): Refusal | undefined => {
   const { areas, largePages } = ioas
   const { frames } = ioas.context.machine
@@ -82,6 +85,7 @@ const mapInto = (ioas: Ioas, domain: PagingDomain): Refusal | undefined => {
   /** IOVA of slot s is page s + pageShift, byte byteShift (which may be negative or above a page). */
   const pageShift = firstPage - sourcePage
   const byteShift = firstOffset - sourceOffset
+  const largestPage = largePages ? undefined : SMALL_PAGE
   let refusal: Refusal | undefined
   let mappedTo = addressOf(firstPage, firstOffset)
   const mapRun = (slot: number, frame: number, count: number): boolean => {
@@ -94,7 +98,7 @@ const mapInto = (ioas: Ioas, domain: PagingDomain): Refusal | undefined => {
     const toEnd = (lastPage - iovaPage) * PAGE + lastOffset - iovaOffset + 1
     const length = BigInt(Math.min(count * PAGE - skip, toEnd)) as ByteLength
     const iova = addressOf(iovaPage, iovaOffset) as Iova
-    const result = domain.map(iova, physAddress(frame, skip), length, protection)
+    const result = domain.map(iova, physAddress(frame, skip), length, protection, largestPage)
     if (result instanceof Refusal) {
       refusal = result
       return false
@@ -103,12 +107,9 @@ const mapInto = (ioas: Ioas, domain: PagingDomain): Refusal | undefined => {
     return true
   }
   const mapPages = (run: PageRun, slot: number): boolean =>
-    frames.forEachConsecutive(run, (frame, page, count) => {
-      const first = slot + page - run.page
-      if (largePages) return mapRun(first, frame, count)
-      for (let i = 0; i < count; i += 1) if (!mapRun(first + i, frame + i, 1)) return false
-      return true
-    })
+    frames.forEachConsecutive(run, (frame, page, count) =>
+      mapRun(slot + page - run.page, frame, count),
+    )
   if (source.dmaBuf !== undefined) {
     const { pages } = source.dmaBuf.attachment
     const first = pages.page + source.firstPage + start

@@ -3,7 +3,7 @@ import { hex, type Iova, MAX_U64 } from '../abi/brands.ts'
 import { RoomRequest } from './area-room.ts'
 import type { Ioas } from './ioas.ts'
 import { addressOf, HUGE_PAGE, LAST_PAGE, offsetOf, PAGE, pageOf } from './page-address.ts'
-import { type Result, reasonKind, refuse } from './reason.ts'
+import { type Refusal, type Result, reasonKind, refuse } from './reason.ts'
 import type { IovaRange, ReservationOwner } from './reserved-ranges.ts'
 
 /** `[0x1000, 0x1fff]`. */
@@ -83,63 +83,94 @@ export const NoRoom = reasonKind<{
   advice: 'Unmap something, or widen the ranges given to IOAS_ALLOW_IOVAS.',
 })
 
-/** 01 §12.2 step 5, fixed. The store's cursor is left where the new area belongs. */
-export const checkFixedIova = (ioas: Ioas, iova: bigint, length: bigint): Result<void> => {
-  if (offsetOf(iova) % ioas.alignment !== 0)
-    return refuse(IovaMisaligned, { iova, alignment: ioas.alignment })
-  const last = iova + length - 1n
-  if (last > MAX_U64) return refuse(IovaOverflows, { iova, length })
-  if (ioas.reserved.union.length > 0) {
-    const reserved = ioas.reserved.meeting(iova, last)
-    if (reserved !== undefined)
-      return refuse(MapMeetsReserved, { start: iova, last, reserved, owner: reserved.owner })
+/**
+ * 01 §12.2 step 5, fixed, for an IOVA and a length as (page, offset). The store's cursor is left where
+ * the new area belongs.
+ */
+export const checkFixedIova = (
+  ioas: Ioas,
+  page: number,
+  offset: number,
+  lengthPage: number,
+  lengthOffset: number,
+): Refusal | undefined => {
+  const { areas, reserved, alignment } = ioas
+  if (offset % alignment !== 0)
+    return refuse(IovaMisaligned, { iova: addressOf(page, offset), alignment })
+  const lastOffset = offset + lengthOffset - 1
+  const lastPage = page + lengthPage + Math.floor(lastOffset / PAGE)
+  if (lastPage > LAST_PAGE)
+    return refuse(IovaOverflows, {
+      iova: addressOf(page, offset),
+      length: addressOf(lengthPage, lengthOffset),
+    })
+  if (reserved.union.length > 0) {
+    const start = addressOf(page, offset)
+    const last = addressOf(lastPage, lastOffset & (PAGE - 1))
+    const met = reserved.meeting(start, last)
+    if (met !== undefined)
+      return refuse(MapMeetsReserved, { start, last, reserved: met, owner: met.owner })
   }
-  const { areas } = ioas
-  if (!areas.seek(pageOf(iova), offsetOf(iova))) return
-  const lastPage = pageOf(last)
+  if (!areas.seek(page, offset)) return
+  const { firstPage } = areas
   if (
-    areas.firstPage < lastPage ||
-    (areas.firstPage === lastPage && areas.firstOffset <= offsetOf(last))
+    firstPage < lastPage ||
+    (firstPage === lastPage && areas.firstOffset <= (lastOffset & (PAGE - 1)))
   ) {
     const { range, source } = ioas.areaAtCursor()
-    return refuse(MapMeetsArea, { start: iova, last, area: range, source: source.toString() })
+    return refuse(MapMeetsArea, {
+      start: addressOf(page, offset),
+      last: addressOf(lastPage, lastOffset & (PAGE - 1)),
+      area: range,
+      source: source.toString(),
+    })
   }
 }
 
 /** Page 0 and the last page are never chosen. */
 const LOWEST = BigInt(PAGE)
 const HIGHEST = MAX_U64 - BigInt(PAGE)
+/** Pages below 2^63: lengths from 2^63-1 on are too long. */
+const MOST_PAGES = 2 ** 51 - 1
 
-/** 01 §12.3: the IOVA for `length` bytes whose first one has the given source address. */
+/**
+ * 01 §12.3: the IOVA for `length` bytes whose first one has the given source address. It is in `page`
+ * and `pageOffset` of what is returned.
+ */
 export const chooseIova = (
   ioas: Ioas,
   addressPage: number,
   addressOffset: number,
-  length: bigint,
-): Result<Iova> => {
-  if (length === 0n || length >= 0x7fff_ffff_ffff_ffffn) return refuse(AutomaticTooLong, { length })
-  const shift = alignmentShift(addressPage, addressOffset, length)
+  lengthPage: number,
+  lengthOffset: number,
+): Result<RoomRequest> => {
+  if (lengthPage > MOST_PAGES || (lengthPage === MOST_PAGES && lengthOffset === PAGE - 1))
+    return refuse(AutomaticTooLong, { length: addressOf(lengthPage, lengthOffset) })
+  const shift = alignmentShift(addressPage, addressOffset, lengthPage, lengthOffset)
   if (2 ** shift < ioas.alignment)
     return refuse(AutomaticMisaligned, {
       address: addressOf(addressPage, addressOffset),
       alignment: ioas.alignment,
     })
-  const span = length - 1n
-  const request = new RoomRequest(shift, addressOffset, pageOf(span), offsetOf(span))
+  const request = new RoomRequest(
+    shift,
+    addressOffset,
+    lengthOffset === 0 ? lengthPage - 1 : lengthPage,
+    lengthOffset === 0 ? PAGE - 1 : lengthOffset - 1,
+  )
   if (ioas.allowed.length === 0) {
-    if (findInWindow(ioas, request, 1, 0, LAST_PAGE - 1, PAGE - 1))
-      return addressOf(request.page, request.pageOffset) as Iova
+    if (findInWindow(ioas, request, 1, 0, LAST_PAGE - 1, PAGE - 1)) return request
   } else {
     for (const { start, last } of ioas.allowed) {
       const from = start < LOWEST ? LOWEST : start
       const to = last > HIGHEST ? HIGHEST : last
       if (from > to) continue
       if (findInWindow(ioas, request, pageOf(from), offsetOf(from), pageOf(to), offsetOf(to)))
-        return addressOf(request.page, request.pageOffset) as Iova
+        return request
     }
   }
   return refuse(NoRoom, {
-    length,
+    length: addressOf(lengthPage, lengthOffset),
     alignment: 1n << BigInt(shift),
     windows:
       ioas.allowed.length > 0 ? ioas.allowed : [{ start: LOWEST as Iova, last: HIGHEST as Iova }],
@@ -147,8 +178,14 @@ export const chooseIova = (
 }
 
 /** log2 of A (01 §12.3 step 3). */
-const alignmentShift = (page: number, offset: number, length: bigint): number => {
-  const cap = length >= BigInt(HUGE_PAGE) ? 21 : 32 - Math.clz32(Number(length) - 1)
+const alignmentShift = (
+  page: number,
+  offset: number,
+  lengthPage: number,
+  lengthOffset: number,
+): number => {
+  const length = lengthPage * PAGE + lengthOffset
+  const cap = length >= HUGE_PAGE ? 21 : 32 - Math.clz32(length - 1)
   if (offset !== 0) return Math.min(cap, trailingZeros(offset))
   const low = page % 512
   return low === 0 ? cap : Math.min(cap, 12 + trailingZeros(low))

@@ -9,7 +9,7 @@ import { Ioas, type MapRequest } from './ioas.ts'
 import { fillArea } from './ioas-fill.ts'
 import { checkFixedIova, chooseIova } from './ioas-iova.ts'
 import type { Caller } from './objects.ts'
-import { addressOf, offsetOf, PAGE, pageOf } from './page-address.ts'
+import { addressOf, LAST_PAGE, offsetOf, PAGE, pageOf } from './page-address.ts'
 import { DmaBufBacking, PageSource } from './page-source.ts'
 import type { HeldFile } from './ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
@@ -165,18 +165,23 @@ export const ioasMap = command(IOMMU_IOAS_MAP, ({ context, call, args, respond }
 /** 01 §12.2, from a VA of the caller. Without any permission: only VFIO maps so (02 §3.5). */
 export const mapMemory = (ioas: Ioas, caller: Caller, request: MapRequest): Result<Iova> => {
   const { va, length, iova, readable, writable } = request
-  if (va + length > MAX_U64) return refuse(MemoryOverflows, { va, length })
+  const page = pageOf(va)
+  const offset = offsetOf(va)
+  const lengthPage = pageOf(length)
+  const lengthOffset = offsetOf(length)
+  if (page + lengthPage + Math.floor((offset + lengthOffset) / PAGE) > LAST_PAGE)
+    return refuse(MemoryOverflows, { va, length })
   const refusal = checkLength(length)
   if (refusal instanceof Refusal) return refusal
   const owner = ioas.context.owners.of(caller.process)
-  const source = new PageSource(owner, undefined, pageOf(va), writable)
+  const source = new PageSource(owner, undefined, page, writable)
   const flags = (readable ? AREA_READABLE : 0) | (writable ? AREA_WRITABLE : 0)
-  return mapSource(ioas, caller, source, offsetOf(va), length, iova, flags)
+  return mapSource(ioas, caller, source, offset, length, iova, flags)
 }
 
-const checkLength = (length: bigint): Result<void> => {
+const checkLength = (length: bigint): Refusal | undefined => {
   if (length === 0n) return refuse(LengthZero, {})
-  if (length > MAX_U64 - BigInt(PAGE)) return refuse(LengthTooLarge, { length })
+  if (pageOf(length) === LAST_PAGE) return refuse(LengthTooLarge, { length })
 }
 
 /** Steps 4 to 8 of 01 §12.2 for a new source whose first byte is `offset` bytes into its slot 0. */
@@ -190,23 +195,30 @@ const mapSource = (
   flags: number,
 ): Result<Iova> => {
   const { alignment, areas } = ioas
-  if (alignment > 1 && offsetOf(length) % alignment !== 0)
-    return refuse(LengthMisaligned, { length, alignment })
-  let iova = fixed
-  if (iova === undefined) {
-    const chosen = chooseIova(ioas, source.firstPage, offset, length)
+  const lengthPage = pageOf(length)
+  const lengthOffset = offsetOf(length)
+  if (lengthOffset % alignment !== 0) return refuse(LengthMisaligned, { length, alignment })
+  let page: number
+  let pageOffset: number
+  if (fixed === undefined) {
+    const chosen = chooseIova(ioas, source.firstPage, offset, lengthPage, lengthOffset)
     if (chosen instanceof Refusal) return chosen
-    iova = chosen
-    areas.seek(pageOf(iova), offsetOf(iova))
+    page = chosen.page
+    pageOffset = chosen.pageOffset
+    areas.seek(page, pageOffset)
   } else {
-    const refusal = checkFixedIova(ioas, iova, length)
-    if (refusal instanceof Refusal) return refusal
+    page = pageOf(fixed)
+    pageOffset = offsetOf(fixed)
+    const refusal = checkFixedIova(ioas, page, pageOffset, lengthPage, lengthOffset)
+    if (refusal !== undefined) return refusal
   }
   if (offset % alignment !== 0)
     return refuse(MemoryMisaligned, { address: addressOf(source.firstPage, offset), alignment })
-  if (length + BigInt(offset) > MAX_U64 + 1n - BigInt(PAGE))
+  // The last slot must still have a number: (VA mod P) + length > 2^64 - P.
+  const slots = lengthPage + Math.ceil((lengthOffset + offset) / PAGE)
+  if (slots > LAST_PAGE)
     return refuse(SourceTooLarge, { address: addressOf(source.firstPage, offset), length })
-  insertArea(ioas, iova, length, source, 0, offset, flags)
+  insertArea(ioas, page, pageOffset, lengthPage, lengthOffset, source, 0, offset, flags)
   if (ioas.domains.length > 0) {
     const refusal = fillArea(ioas, caller)
     if (refusal instanceof Refusal) {
@@ -214,26 +226,32 @@ const mapSource = (
       return refusal
     }
   }
+  const iova = fixed ?? (addressOf(page, pageOffset) as Iova)
   if (ioas.context.machine.observer !== undefined) emitMapped(ioas, iova, length, source, flags)
   return iova
 }
 
-/** Adds an area where the store's cursor stands, without pinning anything. */
+/**
+ * Adds an area where the store's cursor stands, without pinning anything. IOVA and length as (page,
+ * offset).
+ */
 export const insertArea = (
   ioas: Ioas,
-  iova: bigint,
-  length: bigint,
+  page: number,
+  pageOffset: number,
+  lengthPage: number,
+  lengthOffset: number,
   source: PageSource,
   slot: number,
   offset: number,
   flags: number,
 ): void => {
-  const last = iova + length - 1n
+  const last = pageOffset + lengthOffset - 1
   ioas.areas.insert(
-    pageOf(iova),
-    offsetOf(iova),
-    pageOf(last),
-    offsetOf(last),
+    page,
+    pageOffset,
+    page + lengthPage + Math.floor(last / PAGE),
+    last & (PAGE - 1),
     source,
     slot,
     offset,

@@ -7,7 +7,7 @@ import { Ioas, type Unmapped } from './ioas.ts'
 import { emptyDomains } from './ioas-fill.ts'
 import { printRange } from './ioas-iova.ts'
 import { LengthZero, ValueIsMax } from './ioas-map.ts'
-import { bytesBetween, LAST_PAGE, offsetOf, PAGE, pageOf } from './page-address.ts'
+import { LAST_PAGE, offsetOf, PAGE, pageOf } from './page-address.ts'
 import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
 import type { IovaRange } from './reserved-ranges.ts'
 
@@ -86,12 +86,14 @@ export const unmapAreas = (ioas: Ioas, { start, last }: IovaRange): Unmapped => 
   const startOffset = offsetOf(start)
   const lastPage = pageOf(last)
   const lastOffset = offsetOf(last)
-  let removed = 0n
+  let removedPages = 0
+  let removedBytes = 0
+  const total = (): ByteLength => byteTotal(removedPages, removedBytes)
   let rounds = 0
   // Where the next area must begin for the rounds to go on counting (04 §2.7).
   let nextPage = startPage
   let nextOffset = startOffset
-  const stop = (refusal: Refusal): Unmapped => ({ removed: removed as ByteLength, refusal })
+  const stop = (refusal: Refusal): Unmapped => ({ removed: total(), refusal })
   while (areas.seek(nextPage, nextOffset)) {
     const { firstPage, firstOffset } = areas
     if (firstPage > lastPage || (firstPage === lastPage && firstOffset > lastOffset)) break
@@ -120,18 +122,25 @@ export const unmapAreas = (ioas: Ioas, { start, last }: IovaRange): Unmapped => 
       nextOffset = firstOffset
       continue
     }
-    removed += bytesBetween(firstPage, firstOffset, endPage, endOffset)
+    removedPages += endPage - firstPage
+    removedBytes += endOffset - firstOffset + 1
     removeArea(ioas)
     if (endPage === LAST_PAGE && endOffset === PAGE - 1) break
     nextOffset = (endOffset + 1) % PAGE
     nextPage = nextOffset === 0 ? endPage + 1 : endPage
   }
-  return { removed: removed as ByteLength }
+  return { removed: total() }
 }
+
+/** Bytes of some pages and bytes, exactly: up to 2^64. */
+const byteTotal = (pages: number, bytes: number): ByteLength =>
+  (pages < 2 ** 40
+    ? BigInt(pages * PAGE + bytes)
+    : BigInt(pages) * BigInt(PAGE) + BigInt(bytes)) as ByteLength
 
 /** Takes the area at the store's cursor out of the domains, lets go of its pages and drops it. */
 const removeArea = (ioas: Ioas): void => {
-  emptyDomains(ioas, ioas.domains, ioas.domains.length > 0)
+  if (ioas.domains.length > 0) emptyDomains(ioas, ioas.domains, true)
   emitUnmapped(ioas)
   dropArea(ioas)
 }
@@ -166,21 +175,23 @@ const WHOLE: IovaRange = { start: 0n as Iova, last: MAX_U64 as Iova }
 /** Unmaps all. Without access pins in one walk, else area by area. */
 export const unmapEverything = (ioas: Ioas): Unmapped => {
   if (ioas.accessPins > 0) return unmapAreas(ioas, WHOLE)
-  return { removed: removeAllAreas(ioas) as ByteLength }
+  return { removed: removeAllAreas(ioas) }
 }
 
 /** Removes every area in one walk; nothing may pin them. Returns the bytes removed. */
-export const removeAllAreas = (ioas: Ioas): bigint => {
+export const removeAllAreas = (ioas: Ioas): ByteLength => {
   const { areas } = ioas
   const letGo = ioas.domains.length > 0
-  let removed = 0n
+  let pages = 0
+  let bytes = 0
   for (let more = areas.seek(0, 0); more; more = areas.next()) {
     const { source } = areas
     if (letGo) emptyDomains(ioas, ioas.domains, true)
     emitUnmapped(ioas)
-    removed += bytesBetween(areas.firstPage, areas.firstOffset, areas.lastPage, areas.lastOffset)
+    pages += areas.lastPage - areas.firstPage
+    bytes += areas.lastOffset - areas.firstOffset + 1
     forgetSource(ioas, source)
   }
   areas.clear()
-  return removed
+  return byteTotal(pages, bytes)
 }
