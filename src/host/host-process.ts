@@ -1,19 +1,27 @@
 /** A client process as the engine sees it. */
-import { readFileSync, readlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { type ByteLength, byteLength, MAX_U64 } from '../abi/brands.ts'
 import type { Capability, Process } from '../engine/ports.ts'
 import { HostAddressSpace } from './address-space.ts'
 import { openPath, pathAt } from './client-memory.ts'
-import { openFlags, RLIMIT_MEMLOCK } from './kernel.ts'
+import { AT_EMPTY_PATH, openFlags, RLIMIT_MEMLOCK } from './kernel.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Sys } from './sys.ts'
 
-const CAPABILITY_BIT: Readonly<Record<Capability, bigint>> = {
-  CAP_IPC_LOCK: 1n << 14n,
-  CAP_SYS_RAWIO: 1n << 17n,
-  CAP_SYS_ADMIN: 1n << 21n,
-  CAP_SYS_RESOURCE: 1n << 24n,
+/** All are below 32: the first word of a set. */
+const CAPABILITY_BIT: Readonly<Record<Capability, number>> = {
+  CAP_IPC_LOCK: 1 << 14,
+  CAP_SYS_RAWIO: 1 << 17,
+  CAP_SYS_ADMIN: 1 << 21,
+  CAP_SYS_RESOURCE: 1 << 24,
 }
+
+/** The user namespace that the kernel starts with; the number is fixed. */
+const INITIAL_USER_NAMESPACE = new TextEncoder().encode('user:[4026531837]')
+
+/** Version of the structures that capget takes: header and two words of each set. */
+const CAPABILITY_VERSION = 0x2008_0522
+const CAPABILITY_DATA = 16
 
 export class HostProcess implements Process {
   readonly #sys: Sys
@@ -23,6 +31,9 @@ export class HostProcess implements Process {
   readonly #directory: number
   #addressSpace: HostAddressSpace | undefined
   #mayHaveExecuted = false
+  #uid = 0
+  /** Effective UID when the real one was read; -1 before. */
+  #uidReadAt = -1
 
   constructor(sys: Sys, pid: number, shared: SharedMemory) {
     this.#sys = sys
@@ -47,8 +58,26 @@ export class HostProcess implements Process {
     return this.#read('comm').trimEnd()
   }
 
+  /**
+   * Asked at every mapping, and /proc/PID/status takes the kernel long to write: it is read again only
+   * when the effective UID, which comes cheap, has changed. A program that changes its real UID alone is
+   * noticed with its next change of the effective one.
+   */
   get uid(): number {
-    return Number(this.#status(/^Uid:\t(\d+)/m) ?? 0)
+    const effective = this.#effectiveUid()
+    if (effective !== this.#uidReadAt) {
+      this.#uid = Number(this.#status(/^Uid:\t(\d+)/m) ?? 0)
+      this.#uidReadAt = effective
+    }
+    return this.#uid
+  }
+
+  /** Owner of /proc/PID. */
+  #effectiveUid(): number {
+    const { arch, scratch } = this.#sys
+    const path = pathAt(this.#sys, '')
+    this.#sys.call('newfstatat', this.#directory, path, scratch.address, AT_EMPTY_PATH)
+    return scratch.view.getUint32(arch.stat.uid, true)
   }
 
   /** The address space has perhaps been replaced by an execve. */
@@ -70,9 +99,29 @@ export class HostProcess implements Process {
   }
 
   capable(capability: Capability): boolean {
-    if (!inInitialUserNamespace(this.pid)) return false
-    const effective = this.#status(/^CapEff:\t([0-9a-f]+)/m)
-    return effective !== undefined && (BigInt(`0x${effective}`) & CAPABILITY_BIT[capability]) !== 0n
+    return (
+      (this.#effectiveCapabilities() & CAPABILITY_BIT[capability]) !== 0 &&
+      this.#inInitialUserNamespace()
+    )
+  }
+
+  /** The first 32. */
+  #effectiveCapabilities(): number {
+    const { address, view } = this.#sys.scratch
+    view.setUint32(0, CAPABILITY_VERSION, true)
+    view.setInt32(4, this.pid, true)
+    const result = this.#sys.call('capget', address, address + CAPABILITY_DATA)
+    return result === 0 ? view.getUint32(CAPABILITY_DATA, true) : 0
+  }
+
+  #inInitialUserNamespace(): boolean {
+    const { address, bytes } = this.#sys.scratch
+    const path = pathAt(this.#sys, 'ns/user')
+    const length = this.#sys.call('readlinkat', this.#directory, path, address, bytes.length)
+    return (
+      length === INITIAL_USER_NAMESPACE.length &&
+      INITIAL_USER_NAMESPACE.every((byte, i) => bytes[i] === byte)
+    )
   }
 
   memlockLimit(): ByteLength {
@@ -97,16 +146,5 @@ export class HostProcess implements Process {
     } catch {
       return ''
     }
-  }
-}
-
-/** Inode number of the user namespace that the kernel starts with. */
-const INITIAL_USER_NAMESPACE = 'user:[4026531837]'
-
-const inInitialUserNamespace = (pid: number): boolean => {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/user`) === INITIAL_USER_NAMESPACE
-  } catch {
-    return false
   }
 }
