@@ -6,7 +6,7 @@ export interface ArgumentTest {
   readonly argument: number
   readonly half?: 'low' | 'high'
   readonly mask?: number
-  readonly is: 'equal' | 'unequal' | 'at-least'
+  readonly is: 'equal' | 'unequal' | 'at-least' | 'at-most'
   readonly value: number
 }
 
@@ -44,12 +44,22 @@ const ret = (value: number): Instruction => ({ code: RETURN, k: value })
 const testCode = (test: ArgumentTest, otherwise: number): Instruction[] => {
   const code: Instruction[] = [load(ARGUMENTS + 8 * test.argument + (test.half === 'high' ? 4 : 0))]
   if (test.mask !== undefined) code.push({ code: AND, k: test.mask })
-  const jump = test.is === 'at-least' ? JUMP_AT_LEAST : JUMP_EQUAL
-  code.push(
-    test.is === 'unequal'
-      ? { code: jump, k: test.value, jumpTrue: otherwise, jumpFalse: 0 }
-      : { code: jump, k: test.value, jumpTrue: 0, jumpFalse: otherwise },
-  )
+  const holds = { jumpTrue: 0, jumpFalse: otherwise }
+  const holdsNot = { jumpTrue: otherwise, jumpFalse: 0 }
+  switch (test.is) {
+    case 'equal':
+      code.push({ code: JUMP_EQUAL, k: test.value, ...holds })
+      break
+    case 'unequal':
+      code.push({ code: JUMP_EQUAL, k: test.value, ...holdsNot })
+      break
+    case 'at-least':
+      code.push({ code: JUMP_AT_LEAST, k: test.value, ...holds })
+      break
+    case 'at-most':
+      code.push({ code: JUMP_AT_LEAST, k: test.value + 1, ...holdsNot })
+      break
+  }
   return code
 }
 

@@ -1,20 +1,13 @@
 /** Calls on descriptors of ours: ioctl, fstat, mmap. On any other descriptor they go to the kernel. */
-import { byteLength, type FileOffset, type UserVa } from '../abi/brands.ts'
+import { byteLength, type FileOffset, fileOffset, type UserVa } from '../abi/brands.ts'
 import { Errno } from '../abi/errno.ts'
 import { Refusal } from '../engine/reason.ts'
 import type { SyscallName } from './arch.ts'
+import { FileRegions } from './file-regions.ts'
+import { hostedFile } from './hosted-file.ts'
 import type { HostedFile } from './open-files.ts'
 import { type Handler, reportAnswered, type Server } from './server.ts'
 import { hostedStat, writeStat } from './stat.ts'
-
-/** The file of ours that the caller's descriptor refers to. */
-export const hostedFile = ({ tasks, files, notifications, call }: Server, fd: number) => {
-  if (files.size === 0) return undefined
-  const found = tasks.descriptor(notifications.tid, fd)
-  if (found === undefined || found.inode === 0) return undefined
-  call.fd = fd
-  return files.find(found.device, found.inode)
-}
 
 const onHostedFile =
   (handler: (server: Server, hosted: HostedFile) => void): Handler =>
@@ -29,23 +22,46 @@ const answer = ({ notifications }: Server, result: number | Refusal): void => {
   else notifications.succeed(result)
 }
 
-const ioctl = onHostedFile((server, { file }) => {
+const ioctl = onHostedFile((server, hosted) => {
+  const { file, pathOnly, regions } = hosted
   const { notifications, call, memory } = server
+  if (file === undefined) {
+    if (pathOnly) notifications.fail(Errno.EBADF)
+    else notifications.proceed()
+    return
+  }
   if (file.ioctl === undefined) {
     notifications.fail(Errno.ENOTTY)
     return
   }
   const argument = notifications.argument(2)
   memory.readAhead(argument)
+  if (regions !== undefined && file.mappingsOf !== undefined) countMappings(server, hosted, regions)
   answer(server, file.ioctl(call, notifications.int(1) >>> 0, argument as UserVa))
   server.tree.changed()
 })
 
+/** How many areas map each region now: asked of the kernel when it may matter, since unmapping is not trapped. */
+const countMappings = (
+  { tasks, files }: Server,
+  { file, inode }: HostedFile,
+  regions: FileRegions,
+): void => {
+  const counts = new Map<number, number>()
+  for (const vma of tasks.allAreas())
+    if (files.find(vma.device, vma.inode)?.inode === inode)
+      for (const offset of regions.overlapping(vma.offset, vma.end - vma.start))
+        counts.set(offset, (counts.get(offset) ?? 0) + 1)
+  for (const offset of regions.offsets())
+    file?.mappingsOf?.(fileOffset(BigInt(offset)), counts.get(offset) ?? 0)
+}
+
 const mmap: Handler = (server) => {
   const { notifications } = server
   const hosted = hostedFile(server, notifications.int(4))
-  if (hosted === undefined) {
-    notifications.proceed()
+  if (hosted?.file === undefined) {
+    if (hosted?.pathOnly) notifications.fail(Errno.EBADF)
+    else notifications.proceed()
     return
   }
   const { file } = hosted
@@ -60,7 +76,11 @@ const mmap: Handler = (server) => {
     offset: notifications.argument(5) as FileOffset,
   })
   if (result instanceof Refusal) notifications.fail(result.errno)
-  else notifications.proceed()
+  else {
+    hosted.regions ??= new FileRegions(server.sys, notifications.tid, notifications.int(4))
+    hosted.regions.back(result)
+    notifications.proceed()
+  }
   reportAnswered(server, {
     operation: 'mmap',
     file: file.linkText,

@@ -6,6 +6,7 @@ import type { EngineEvent } from '../engine/events.ts'
 import type { DeviceNode } from '../engine/node.ts'
 import type { FallibleStep } from '../engine/ports.ts'
 import type { Result } from '../engine/reason.ts'
+import type { Transfers } from './traps.ts'
 
 /** A file with text in it, as in /sys. */
 export interface TextFile {
@@ -13,6 +14,8 @@ export interface TextFile {
   /** Permission bits, e.g. 0o444. */
   readonly permissions: number
   content(): string | Uint8Array
+  /** The content may change while the file is open, and who reads it again wants to see that. */
+  readonly live?: boolean
   /** What is written to it, in one piece; absent for a read-only file. Returns the number of bytes taken. */
   write?(bytes: Uint8Array): Result<number>
 }
@@ -49,6 +52,8 @@ export interface HostedSystem {
   files?(): readonly SyntheticFile[]
   /** Directories in which nothing real shows through: `/sys/bus/pci`. */
   readonly opaqueDirectories?: readonly string[]
+  /** Which reads and writes are trapped (traps.ts); `all` if absent. */
+  readonly transfers?: Transfers
   /** Must this step of a call by this thread fail? (fault injection beside /proc/.../fail-nth) */
   fails?(tid: number, step: FallibleStep): boolean
   /**

@@ -93,3 +93,4 @@ export const SIGTTIN = 21
 export const SIGTTOU = 22
 
 export const PAGE_SIZE = 4096
+export const S_IFMT = 0o170000

@@ -14,11 +14,11 @@ import {
 } from './kernel.ts'
 import type { Sys } from './sys.ts'
 import { koffiSys } from './sys-koffi.ts'
-import { traps } from './traps.ts'
+import { type Transfers, traps } from './traps.ts'
 
 /** How the supervisor and its launcher thread talk: words of shared memory. */
 export const Word = {
-  /** 1 when the program may be started. */
+  /** 1 when the program may be started; 2 if few reads and writes are to be trapped. */
   GO: 0,
   /** Listener descriptor + 1, or an errno negated. */
   LISTENER: 1,
@@ -57,7 +57,8 @@ export const launch = (request: Launch): void => {
   const sys = koffiSys()
   const { words } = request
   Atomics.wait(words, Word.GO, 0)
-  const listener = installFilter(sys)
+  const transfers = Atomics.load(words, Word.GO) === 2 ? 'registers' : 'all'
+  const listener = installFilter(sys, transfers)
   Atomics.store(words, Word.LISTENER, listener < 0 ? listener : listener + 1)
   Atomics.notify(words, Word.LISTENER)
   if (listener < 0) return
@@ -68,8 +69,8 @@ export const launch = (request: Launch): void => {
 }
 
 /** The listener, or an errno negated. */
-const installFilter = (sys: Sys): number => {
-  const program = filterProgram(sys.arch, traps())
+const installFilter = (sys: Sys, transfers: Transfers): number => {
+  const program = filterProgram(sys.arch, traps(transfers))
   const code = sys.alloc(program.length)
   code.bytes.set(program)
   const { view, address } = sys.alloc(16)

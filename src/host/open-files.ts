@@ -1,26 +1,50 @@
 /**
- * Files of ours that clients have open. Each is a memfd of its own, which we put into the caller and
- * let go of: its inode tells which file a descriptor is, however it was duplicated or passed on, and an
- * inotify watch on it reports the last close anywhere.
+ * Files of ours that clients have open. Each is a kernel object of its own, which we put into the caller
+ * and let go of: its inode tells which file a descriptor is, however it was duplicated or passed on, and
+ * an inotify watch on it reports the last close anywhere.
+ *
+ * Most are memfds: always ready for poll, refused by epoll, mappable. A file with a readiness of its own
+ * is a pipe, which we keep empty or not, so that poll, select and epoll work on it without our help.
  */
-import type { OpenFile } from '../engine/file.ts'
+import { type OpenFile, Poll } from '../engine/file.ts'
 import { openPath, pathAt } from './client-memory.ts'
-import { IN_CLOEXEC, IN_CLOSE, IN_NONBLOCK, MFD_CLOEXEC } from './kernel.ts'
+import type { FileRegions } from './file-regions.ts'
+import { IN_CLOEXEC, IN_CLOSE, IN_NONBLOCK, MFD_CLOEXEC, O } from './kernel.ts'
 import type { Block, Sys } from './sys.ts'
-import type { Device } from './tree.ts'
+import type { SyntheticNode } from './tree.ts'
 
 const EVENTS_SIZE = 4096
 const EVENT_HEADER = 16
+const AT_EMPTY_PATH = 0x1000
+const STATX_INO = 0x100
 
 /** An open file description of ours. */
 export interface HostedFile {
-  readonly file: OpenFile
+  /** What answers calls; undefined for an O_PATH descriptor, a directory, or a file of plain text. */
+  readonly file: OpenFile | undefined
   /** The node it was opened through; undefined for an anonymous file. */
-  readonly node: Device | undefined
+  readonly node: SyntheticNode | undefined
+  /** Opened with O_PATH: no call on what it names is possible. The kernel puts no such descriptor into a caller, so this is one of another kind. */
+  readonly pathOnly: boolean
   readonly inode: number
   readonly watch: number
-  /** Size of the memfd, which grows with what is mapped. */
-  size: number
+  /** Ends what keeps its readiness up to date. */
+  readonly stop: () => void
+  /** Path it was opened by, or what stands for it. */
+  readonly path: string
+  /** What clients have mapped of it, once they have. */
+  regions: FileRegions | undefined
+}
+
+export interface FileToCreate {
+  readonly file?: OpenFile | undefined
+  readonly node?: SyntheticNode | undefined
+  /** Its path; people find it in /proc/PID/maps. */
+  readonly name: string
+  /** As fcntl(F_GETFL) shall show them. */
+  readonly flags: number
+  readonly content?: Uint8Array
+  readonly pathOnly?: boolean
 }
 
 export class OpenFiles {
@@ -31,8 +55,9 @@ export class OpenFiles {
   readonly #events: Block
   /** inotify descriptor, readable when a file may have been closed. */
   readonly inotify: number
-  /** Device number of the file system that memfds live in. */
+  /** Device numbers of the file systems that memfds and pipes live in. */
   readonly device: number
+  readonly #pipeDevice: number
 
   constructor(sys: Sys) {
     this.#sys = sys
@@ -40,13 +65,19 @@ export class OpenFiles {
     this.inotify = sys.call('inotify_init1', IN_NONBLOCK | IN_CLOEXEC)
     if (this.inotify < 0) throw new Error(`inotify_init1 failed with errno ${-this.inotify}`)
     const probe = sys.call('memfd_create', pathAt(sys, 'probe'), MFD_CLOEXEC)
-    this.device = this.#stat(probe).device
+    this.device = this.identity(probe).device
     sys.call('close', probe)
+    const [read, write] = this.#pipe()
+    this.#pipeDevice = this.identity(read).device
+    sys.call('close', read)
+    sys.call('close', write)
   }
 
   /** The file of ours with this inode, if `device` is where ours are. */
   find(device: number, inode: number): HostedFile | undefined {
-    return device === this.device ? this.#byInode.get(inode) : undefined
+    return device === this.device || device === this.#pipeDevice
+      ? this.#byInode.get(inode * 2 + (device === this.device ? 0 : 1))
+      : undefined
   }
 
   of(file: OpenFile): HostedFile | undefined {
@@ -57,17 +88,70 @@ export class OpenFiles {
     return this.#byInode.size
   }
 
-  /**
-   * A new open file description for `file`, to be put into a client and then closed here. `flags` are
-   * those that fcntl(F_GETFL) shall show. A descriptor, or an errno negated.
-   */
-  create(file: OpenFile, node: Device | undefined, flags: number): number {
+  /** A new open file description, to be put into a client and then closed here: a descriptor, or an errno negated. */
+  create(wanted: FileToCreate): number {
+    const { file } = wanted
+    return file?.poll === undefined || file.isDevice
+      ? this.#createMemory(wanted)
+      : this.#createPipe(wanted, file)
+  }
+
+  #createMemory(wanted: FileToCreate): number {
     const sys = this.#sys
-    const made = sys.call('memfd_create', pathAt(sys, file.linkText), MFD_CLOEXEC)
+    const made = sys.call('memfd_create', pathAt(sys, wanted.name), MFD_CLOEXEC)
     if (made < 0) return made
-    const fd = openPath(sys, `/proc/self/fd/${made}`, flags)
+    if (wanted.content !== undefined) this.#fill(made, wanted.content)
+    const fd = openPath(sys, `/proc/self/fd/${made}`, wanted.flags)
     sys.call('close', made)
-    if (fd < 0) return fd
+    return fd < 0 ? fd : this.#register(fd, wanted, () => {})
+  }
+
+  #fill(fd: number, content: Uint8Array): void {
+    const { bytes, address } = this.#events
+    for (let done = 0; done < content.length; done += EVENTS_SIZE) {
+      const part = content.subarray(done, done + EVENTS_SIZE)
+      bytes.set(part)
+      this.#sys.call('write', fd, address, part.length)
+    }
+  }
+
+  #pipe(): [number, number] {
+    const { view, address } = this.#sys.scratch
+    const result = this.#sys.call('pipe2', address, O.CLOEXEC | O.NONBLOCK)
+    return result < 0 ? [result, result] : [view.getInt32(0, true), view.getInt32(4, true)]
+  }
+
+  /**
+   * The client's description is for reading and writing, hence always writable, if the file is at times
+   * ready for writing; else for reading only, which never is. Ours puts a byte in or takes it out.
+   */
+  #createPipe(wanted: FileToCreate, file: OpenFile): number {
+    const sys = this.#sys
+    const [read, write] = this.#pipe()
+    if (read < 0) return read
+    const ours = openPath(sys, `/proc/self/fd/${read}`, O.RDWR | O.NONBLOCK)
+    const writable = ((file.poll?.() ?? 0) & Poll.OUT) !== 0
+    const fd = openPath(sys, `/proc/self/fd/${read}`, writable ? O.RDWR : O.RDONLY | O.NONBLOCK)
+    sys.call('close', read)
+    sys.call('close', write)
+    if (ours < 0 || fd < 0) return Math.min(ours, fd)
+    let full = false
+    const update = (): void => {
+      const ready = ((file.poll?.() ?? 0) & Poll.IN) !== 0
+      if (ready !== full) sys.call(ready ? 'write' : 'read', ours, sys.scratch.address, 1)
+      full = ready
+    }
+    const stop = file.onPollChange?.(update)
+    update()
+    return this.#register(fd, wanted, () => {
+      stop?.()
+      sys.call('close', ours)
+    })
+  }
+
+  #register(fd: number, wanted: FileToCreate, stop: () => void): number {
+    const sys = this.#sys
+    const { file, node, name, pathOnly = false } = wanted
     const watch = sys.call(
       'inotify_add_watch',
       this.inotify,
@@ -76,12 +160,23 @@ export class OpenFiles {
     )
     if (watch < 0) {
       sys.call('close', fd)
+      stop()
       return watch
     }
-    const { inode } = this.#stat(fd)
-    const hosted = { file, node, inode, watch, size: 0 }
-    this.#byInode.set(inode, hosted)
-    this.#byFile.set(file, hosted)
+    const { inode, device } = this.identity(fd)
+    const key = inode * 2 + (device === this.device ? 0 : 1)
+    const hosted: HostedFile = {
+      file,
+      node,
+      pathOnly,
+      inode: key,
+      watch,
+      stop,
+      path: name,
+      regions: undefined,
+    }
+    this.#byInode.set(key, hosted)
+    if (file !== undefined) this.#byFile.set(file, hosted)
     this.#byWatch.set(watch, hosted)
     return fd
   }
@@ -108,27 +203,31 @@ export class OpenFiles {
     for (const hosted of [...this.#byWatch.values()]) this.#release(hosted)
   }
 
-  /** It never reached a client: nothing is released when our own descriptor is closed. */
-  forget(file: OpenFile): void {
-    const hosted = this.#byFile.get(file)
-    if (hosted === undefined) return
-    this.#byWatch.delete(hosted.watch)
-    this.#byInode.delete(hosted.inode)
-    this.#byFile.delete(file)
-    this.#sys.call('inotify_rm_watch', this.inotify, hosted.watch)
-  }
-
   #release(hosted: HostedFile): void {
-    if (!this.#byWatch.delete(hosted.watch)) return
-    this.#byInode.delete(hosted.inode)
-    this.#byFile.delete(hosted.file)
-    this.#sys.call('inotify_rm_watch', this.inotify, hosted.watch)
-    hosted.file.release()
+    if (this.#remove(hosted)) hosted.file?.release()
   }
 
-  #stat(fd: number): { device: number; inode: number } {
+  /** It never reached a client: nothing is to be released. `fd` is closed. */
+  discard(fd: number, file: OpenFile | undefined): void {
+    const hosted = file && this.#byFile.get(file)
+    if (hosted !== undefined) this.#remove(hosted)
+    this.#sys.call('close', fd)
+  }
+
+  #remove(hosted: HostedFile): boolean {
+    if (!this.#byWatch.delete(hosted.watch)) return false
+    this.#byInode.delete(hosted.inode)
+    if (hosted.file !== undefined) this.#byFile.delete(hosted.file)
+    this.#sys.call('inotify_rm_watch', this.inotify, hosted.watch)
+    hosted.stop()
+    hosted.regions?.close()
+    return true
+  }
+
+  /** Device and inode behind a descriptor of our own. */
+  identity(fd: number): { device: number; inode: number } {
     const { view, address } = this.#sys.scratch
-    this.#sys.call('statx', fd, pathAt(this.#sys, ''), 0x1000, 0x100, address)
+    this.#sys.call('statx', fd, pathAt(this.#sys, ''), AT_EMPTY_PATH, STATX_INO, address)
     return {
       device: view.getUint32(136, true) * 0x10_0000 + view.getUint32(140, true),
       inode: Number(view.getBigUint64(32, true)),

@@ -32,4 +32,6 @@ export type Report =
   | { readonly type: 'exited'; readonly status: number }
   | { readonly type: 'killed'; readonly signal: number }
   | { readonly type: 'stopped'; readonly signal: number }
+  /** For people; printed to standard error. */
+  | { readonly type: 'message'; readonly message: string }
   | { readonly type: 'failed'; readonly status: number; readonly message: string }

@@ -85,6 +85,7 @@ export const startRun = (request: RunRequest): Promise<RunEnd> => {
     }
     readReports(channel, (report) => {
       if (report.type === 'stopped') process.kill(process.pid, 'SIGSTOP')
+      else if (report.type === 'message') process.stderr.write(`iommufd-user: ${report.message}\n`)
       else end(runEnd(report))
     })
     channel.on('close', () =>
@@ -106,7 +107,7 @@ export const startRun = (request: RunRequest): Promise<RunEnd> => {
   })
 }
 
-const runEnd = (report: Exclude<Report, { type: 'stopped' }>): RunEnd => {
+const runEnd = (report: Exclude<Report, { type: 'stopped' | 'message' }>): RunEnd => {
   if (report.type !== 'killed') return report as RunEnd
   return { type: 'killed', signal: signalName(report.signal) }
 }

@@ -70,7 +70,8 @@ export class ServedCall implements Call {
     const found = this.#tasks.descriptor(this.tid, fd)
     if (found === undefined || found.inode === 0) return undefined
     const ours = this.#files.find(found.device, found.inode)
-    if (ours !== undefined) return ours.file
+    if (ours?.file !== undefined) return ours.file
+    if (ours?.pathOnly) return undefined
     return foreignFile(this.#sys, this.tid, fd, this.#shared)
   }
 
@@ -78,15 +79,17 @@ export class ServedCall implements Call {
     const known = this.#files.of(file)
     if (known !== undefined) throw new Error(`${file.kind} is installed twice`)
     const flags = file.mode === 'read' ? O.RDONLY : file.mode === 'write' ? O.WRONLY : O.RDWR
-    const fd = this.#files.create(file, undefined, flags)
+    const fd = this.#files.create({ file, name: file.linkText, flags })
     if (fd < 0) return refuse(NoDescriptorLeft, { name: file.linkText })
     const installed = this.#notifications.addFd(fd, {
       closeOnExec: options.closeOnExec,
       answer: false,
     })
-    if (installed < 0) this.#files.forget(file)
+    if (installed < 0) {
+      this.#files.discard(fd, file)
+      return refuse(NoDescriptorLeft, { name: file.linkText })
+    }
     this.#sys.call('close', fd)
-    if (installed < 0) return refuse(NoDescriptorLeft, { name: file.linkText })
     return installed as Fd
   }
 

@@ -2,16 +2,20 @@
 import type { FallibleStep } from '../engine/ports.ts'
 import type { SyscallName } from './arch.ts'
 import { ClientMemory, type MemoryAccess } from './client-memory.ts'
+import { directoryCalls, Listings } from './directories.ts'
 import { fileCalls } from './file-calls.ts'
 import type { AnsweredCall, HostedSystem } from './hosted-system.ts'
+import { openFlags } from './kernel.ts'
 import { Notifications } from './notifications.ts'
 import { OpenFiles } from './open-files.ts'
 import { pathCalls } from './path-calls.ts'
+import { Paths } from './paths.ts'
 import { processCalls } from './process-calls.ts'
 import { ServedCall } from './served-call.ts'
 import { SharedMemory } from './shared-memory.ts'
 import type { Sys } from './sys.ts'
 import { Tasks } from './tasks.ts'
+import { transferCalls } from './transfers.ts'
 import { Tree } from './tree.ts'
 
 /** Everything a handler may use. */
@@ -23,6 +27,9 @@ export interface Server {
   readonly memory: ClientMemory
   readonly tasks: Tasks
   readonly files: OpenFiles
+  readonly paths: Paths
+  readonly listings: Listings
+  readonly openFlags: ReturnType<typeof openFlags>
   readonly call: ServedCall
 }
 
@@ -47,7 +54,19 @@ export const createServer = (
   const tasks = new Tasks(sys, shared)
   const call = new ServedCall({ sys, notifications, tasks, files, shared, memory, fails })
   const tree = new Tree(system)
-  return { sys, system, tree, notifications, memory, tasks, files, call }
+  return {
+    sys,
+    system,
+    tree,
+    notifications,
+    memory,
+    tasks,
+    files,
+    paths: new Paths(sys, tree, tasks, files),
+    listings: new Listings(),
+    openFlags: openFlags(sys.arch.name),
+    call,
+  }
 }
 
 /** Tells whoever watches of a call that the engine does not report itself. */
@@ -61,7 +80,13 @@ export const reportAnswered = (
 /** Handlers by system call number. */
 export const handlers = (sys: Sys): ReadonlyMap<number, Handler> => {
   const table = new Map<number, Handler>()
-  const all: Partial<Record<SyscallName, Handler>> = { ...fileCalls, ...pathCalls, ...processCalls }
+  const all: Partial<Record<SyscallName, Handler>> = {
+    ...fileCalls,
+    ...transferCalls,
+    ...directoryCalls,
+    ...pathCalls,
+    ...processCalls,
+  }
   for (const [name, handler] of Object.entries(all)) {
     const nr = sys.arch.nr[name as SyscallName]
     if (nr !== undefined) table.set(nr, handler)

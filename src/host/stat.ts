@@ -21,7 +21,8 @@ const DEVICE = { major: 0, minor: 0x3b }
 const BLOCK_SIZE = 4096
 /** When the run began: the time of every node. */
 const STARTED = Math.trunc(Date.now() / 1000)
-const OWNER = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
+/** Nodes belong to whoever started the run. */
+export const OWNER = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
 
 const inodes = new Map<unknown, number>()
 let lastInode = 0x3b00

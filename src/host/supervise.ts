@@ -47,21 +47,37 @@ export const supervise = async (build: (config: unknown) => HostedSystem): Promi
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     control.report({ type: 'failed', status: 125, message })
-    process.exit(0)
+    leave(sys)
   }
-  Atomics.store(words, Word.GO, 1)
+  Atomics.store(words, Word.GO, system.transfers === 'registers' ? 2 : 1)
   Atomics.notify(words, Word.GO)
   Atomics.wait(words, Word.LISTENER, 0)
   const listener = Atomics.load(words, Word.LISTENER)
   if (listener < 0) {
     control.report({ type: 'failed', status: 125, message: cannotTrap(-listener) })
-    process.exit(0)
+    leave(sys)
   }
-  const server = createServer(sys, listener - 1, system, memoryAccess(sys))
-  await new Supervisor(server, listener - 1, wake, words, control, order).run()
-  system.ended?.()
-  process.exit(0)
+  try {
+    const server = createServer(sys, listener - 1, system, memoryAccess(sys))
+    await new Supervisor(server, listener - 1, wake, words, control, order).run()
+    system.ended?.()
+  } catch (error) {
+    control.report({ type: 'message', message: mistake(error) })
+  }
+  leave(sys)
 }
+
+/**
+ * At once: Node's own way waits for the launcher thread, which may be waiting for us to answer a call of
+ * its own that the filter has caught.
+ */
+const leave: (sys: Sys) => never = (sys) => {
+  sys.call('exit_group', 0)
+  throw new Error('unreachable')
+}
+
+const mistake = (error: unknown): string =>
+  `A call could not be served, because of a mistake in iommufd-user: ${error instanceof Error ? error.stack : error}`
 
 const cannotTrap = (errno: number): string =>
   errno === 16
@@ -105,8 +121,8 @@ class Control {
   }
 
   report(report: Report): void {
-    const { bytes, address } = this.#sys.scratch
     const text = Buffer.from(`${JSON.stringify(report)}\n`)
+    const { bytes, address } = this.#sys.alloc(text.length)
     bytes.set(text)
     this.#sys.call('write', this.fd, address, text.length)
   }
@@ -250,8 +266,6 @@ class Supervisor {
   }
 
   #reportBug(error: unknown): void {
-    process.stderr.write(
-      `iommufd-user: A call could not be served, because of a mistake in iommufd-user: ${error instanceof Error ? error.stack : error}\n`,
-    )
+    this.#control.report({ type: 'message', message: mistake(error) })
   }
 }

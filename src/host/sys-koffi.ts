@@ -28,6 +28,7 @@ export const koffiSys = (): Sys => {
       return result === -1 ? -koffi.errno() : result
     },
     alloc,
+    at: (address, length) => new Uint8Array(koffi.view(BigInt(address), length)),
     scratch: alloc(4096),
     spawn: spawner(libc),
     signal: signaller(libc),

@@ -40,6 +40,8 @@ export interface Sys {
     f?: number,
   ): number
   alloc(bytes: number): Block
+  /** Memory that is mapped at `address` already. */
+  at(address: number, length: number): Uint8Array
   /** 4 KiB for the operands of one call; nothing in it survives the next user. */
   readonly scratch: Block
   /** posix_spawn: the PID, or an errno negated. Reports failure of the execve too. */

@@ -2,12 +2,13 @@
  * The threads whose calls we serve. A thread ID can be used again by another thread: what we hold for
  * one is a directory in /proc, which belongs to that very thread and answers ESRCH when it is gone.
  */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { openPath, pathAt } from './client-memory.ts'
 import { HostProcess } from './host-process.ts'
 import { openFlags } from './kernel.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Block, Sys } from './sys.ts'
+import { areasOf, type Vma } from './vmas.ts'
 
 const STATX_INO = 0x100
 const STATX_TYPE = 0x1
@@ -73,6 +74,18 @@ export class Tasks {
     return this.#processes.values()
   }
 
+  /** Everything mapped by the processes that we know and their descendants. */
+  *allAreas(): Generator<Vma> {
+    const seen = new Set<number>()
+    const queue = [...this.#processes.keys()]
+    for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {
+      if (seen.has(pid)) continue
+      seen.add(pid)
+      queue.push(...childrenOf(pid))
+      yield* areasOf(pid)
+    }
+  }
+
   #sweep(): void {
     for (const [tid, task] of this.#tasks)
       if (this.#inode(task.fds, '.') < 0) this.#forget(tid, task)
@@ -110,9 +123,22 @@ export class Tasks {
       result = this.#statFd(task.fds, fd)
     }
     if (result !== 0) return { task, inode: 0, device: 0 }
+    return { task, ...this.#identity() }
+  }
+
+  /** The same for any thread, which may be gone or never have been seen. */
+  descriptorOf(tid: number, fd: number): { inode: InodeKey; device: number } | undefined {
+    const { PATH, DIRECTORY } = openFlags(this.#sys.arch.name)
+    const fds = openPath(this.#sys, `/proc/${tid}/fd`, PATH | DIRECTORY)
+    if (fds < 0) return undefined
+    const result = this.#statFd(fds, fd)
+    this.#sys.call('close', fds)
+    return result === 0 ? this.#identity() : undefined
+  }
+
+  #identity(): { inode: InodeKey; device: number } {
     const { view } = this.#statx
     return {
-      task,
       inode: view.getUint32(32, true) + view.getUint32(36, true) * 0x1_0000_0000,
       device: view.getUint32(136, true) * 0x10_0000 + view.getUint32(140, true),
     }
@@ -146,4 +172,17 @@ export class Tasks {
 const threadGroup = (tid: number): number => {
   const match = /^Tgid:\t(\d+)/m.exec(readFileSync(`/proc/${tid}/status`, 'latin1'))
   return match === null ? tid : Number(match[1])
+}
+
+const childrenOf = (pid: number): number[] => {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((tid) =>
+      readFileSync(`/proc/${pid}/task/${tid}/children`, 'latin1')
+        .split(' ')
+        .filter((child) => child !== '')
+        .map(Number),
+    )
+  } catch {
+    return []
+  }
 }

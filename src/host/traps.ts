@@ -21,22 +21,91 @@ const paths: readonly Trap[] = [
   { call: 'faccessat2' },
   { call: 'readlink' },
   { call: 'readlinkat' },
+  { call: 'getxattr' },
+  { call: 'lgetxattr' },
+  { call: 'listxattr' },
+  { call: 'llistxattr' },
 ]
 
-/** Request types of iommufd and VFIO (';'). */
+/** Calls on descriptors. */
 const files: readonly Trap[] = [
   {
+    // Request type ';', and the generic requests that our files answer unlike a memfd: FIONREAD, FIOQSIZE, FIOASYNC.
     call: 'ioctl',
-    when: [[{ argument: 1, mask: 0xff00, is: 'equal', value: 0x3b00 }]],
+    when: [
+      [{ argument: 1, mask: 0xff00, is: 'equal', value: 0x3b00 }],
+      [{ argument: 1, is: 'equal', value: 0x541b }],
+      [{ argument: 1, is: 'equal', value: 0x5460 }],
+      [{ argument: 1, is: 'equal', value: 0x5452 }],
+    ],
   },
   { call: 'fstat' },
   {
     call: 'mmap',
     when: [[{ argument: 3, mask: MAP_ANONYMOUS, is: 'equal', value: 0 }]],
   },
+  { call: 'getdents64' },
+  { call: 'fsync' },
+  { call: 'fdatasync' },
+  { call: 'ftruncate' },
+  { call: 'fallocate' },
 ]
+
+/**
+ * Reads and writes cost the program dear if each is trapped, since the filter cannot tell whose they are.
+ *
+ * `all`: those on descriptors from 3 on are trapped, and event files and device files answer exactly. On
+ * standard input, output and error they never are: where most of a program's writing goes, and where no
+ * program puts an event file.
+ *
+ * `registers`: only reads and writes with an offset, of the size of a register, or at the high offsets of
+ * VFIO regions; larger ones in region 0 act on the pages that clients map. For programs that move much
+ * data by read and write and use no event files: those cannot be read then (EAGAIN).
+ */
+export type Transfers = 'all' | 'registers'
+
+const STANDARD = 3
+const REGISTER_SIZE = 64
+/** High half of 2^40: VFIO's region n begins at n << 40 (06 §3). */
+const REGION_HIGH = 0x100
+
+const transfers = (which: Transfers): readonly Trap[] => {
+  const onFile = [[{ argument: 0, is: 'at-least', value: STANDARD }]] as const
+  if (which === 'all')
+    return [
+      { call: 'read', when: onFile },
+      { call: 'write', when: onFile },
+      { call: 'readv', when: onFile },
+      { call: 'writev', when: onFile },
+      { call: 'pread64', when: onFile },
+      { call: 'pwrite64', when: onFile },
+      { call: 'preadv', when: onFile },
+      { call: 'pwritev', when: onFile },
+      { call: 'preadv2', when: onFile },
+      { call: 'pwritev2', when: onFile },
+      { call: 'lseek', when: onFile },
+    ]
+  const registers = [
+    [{ argument: 3, half: 'high', is: 'at-least', value: REGION_HIGH }],
+    [
+      { argument: 2, is: 'at-most', value: REGISTER_SIZE },
+      { argument: 3, half: 'high', is: 'equal', value: 0 },
+    ],
+  ] as const
+  return [
+    { call: 'pread64', when: registers },
+    { call: 'pwrite64', when: registers },
+    // Programs ask whether a file can be sought in with an offset of 0, and rewind directories so.
+    { call: 'lseek', when: [[{ argument: 1, is: 'equal', value: 0 }]] },
+  ]
+}
 
 /** Calls after which what we know of a process does not hold. */
 const processes: readonly Trap[] = [{ call: 'execve' }, { call: 'execveat' }]
 
-export const traps = (): readonly Trap[] => [...files, ...paths, ...processes]
+export const traps = (which: Transfers): readonly Trap[] => [
+  ...files,
+  ...transfers(which),
+  ...paths,
+  ...processes,
+]

@@ -56,6 +56,17 @@ export class Tree {
     return this.#names.has(name)
   }
 
+  /** All directories, the root included. */
+  directories(): Generator<Directory> {
+    return this.#below(this.root)
+  }
+
+  *#below(directory: Directory): Generator<Directory> {
+    yield directory
+    for (const node of directory.entries.values())
+      if (node.kind === 'directory') yield* this.#below(node)
+  }
+
   #build(): Directory {
     const opaque = new Set(this.#system.opaqueDirectories)
     this.#names = new Set()

@@ -47,7 +47,8 @@ export class Vmas {
 
   /** The areas that overlap [start, end), in ascending order. */
   within(start: number, end: number): Vma[] {
-    if (!Vmas.#canQuery) return this.#parsed().filter((vma) => vma.end > start && vma.start < end)
+    if (!Vmas.#canQuery)
+      return areasOf(this.#pid).filter((vma) => vma.end > start && vma.start < end)
     const found: Vma[] = []
     for (let at = start; at < end; ) {
       const vma = this.#ask(at)
@@ -89,16 +90,17 @@ export class Vmas {
       name: text(bytes.subarray(QUERY_SIZE, QUERY_SIZE + Math.max(0, nameLength - 1))),
     }
   }
+}
 
-  #parsed(): Vma[] {
-    let maps: string
-    try {
-      maps = readFileSync(`/proc/${this.#pid}/maps`, 'latin1')
-    } catch {
-      return []
-    }
-    return maps.split('\n').flatMap(parseLine)
+/** All areas of a process, by reading its maps. */
+export const areasOf = (pid: number): Vma[] => {
+  let maps: string
+  try {
+    maps = readFileSync(`/proc/${pid}/maps`, 'latin1')
+  } catch {
+    return []
   }
+  return maps.split('\n').flatMap(parseLine)
 }
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')

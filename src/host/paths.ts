@@ -1,0 +1,267 @@
+/**
+ * Where a path leads: to a node of ours, or into the real file system, where the kernel is left to
+ * follow it. Only paths that could end at one of ours are walked here, component by component, with the
+ * overlay laid over what is really there.
+ *
+ * Paths are strings of Latin-1: one character per byte, whatever the bytes are.
+ */
+import { Errno } from '../abi/errno.ts'
+import { openPath } from './client-memory.ts'
+import { AT_FDCWD, openFlags } from './kernel.ts'
+import type { HostedFile, OpenFiles } from './open-files.ts'
+import type { Block, Sys } from './sys.ts'
+import type { InodeKey, Tasks } from './tasks.ts'
+import type { Directory, SyntheticNode, Tree } from './tree.ts'
+
+export type Destination =
+  /** Nothing of ours: the kernel answers. */
+  | { readonly type: 'native' }
+  | { readonly type: 'node'; readonly node: SyntheticNode; readonly path: string }
+  /** /proc/.../fd/N, where N is a file of ours. */
+  | { readonly type: 'descriptor'; readonly hosted: HostedFile }
+  /** The link /proc/.../fd/N itself. */
+  | { readonly type: 'descriptor-link'; readonly hosted: HostedFile }
+  | { readonly type: 'error'; readonly errno: number }
+
+export interface PathOptions {
+  /** A symbolic link at the end is followed. */
+  readonly follow: boolean
+  /** openat2's RESOLVE_* bits. */
+  readonly resolve?: number
+}
+
+export const RESOLVE = {
+  NO_XDEV: 1,
+  NO_MAGICLINKS: 2,
+  NO_SYMLINKS: 4,
+  BENEATH: 8,
+  IN_ROOT: 16,
+  CACHED: 32,
+} as const
+
+const NATIVE: Destination = { type: 'native' }
+const error = (errno: number): Destination => ({ type: 'error', errno })
+const MAX_LINKS = 40
+const PATH_MAX = 4096
+const EXDEV = 18
+
+/** Names that may lead to something of ours although no node is called so. */
+const SPECIAL = /^(\d+|\.\.?||status|fail-nth)$/
+
+export class Paths {
+  readonly #sys: Sys
+  readonly #tree: Tree
+  readonly #tasks: Tasks
+  readonly #files: OpenFiles
+  readonly #path: Block
+  readonly #target: Block
+  /** A process has perhaps changed its root: look before assuming that it is ours. */
+  rootsMayDiffer = false
+  readonly #realDirectories = new Map<string, { device: number; inode: number } | undefined>()
+
+  constructor(sys: Sys, tree: Tree, tasks: Tasks, files: OpenFiles) {
+    this.#sys = sys
+    this.#tree = tree
+    this.#tasks = tasks
+    this.#files = files
+    this.#path = sys.alloc(2 * PATH_MAX)
+    this.#target = sys.alloc(PATH_MAX)
+  }
+
+  /** `directory` is a descriptor of the thread, or AT_FDCWD. */
+  resolve(tid: number, directory: number, path: string, options: PathOptions): Destination {
+    if (path === '' || path.length >= PATH_MAX) return NATIVE
+    const last = path.slice(path.lastIndexOf('/') + 1)
+    if (!this.#tree.hasName(last) && !SPECIAL.test(last)) {
+      if (!options.follow || !this.#isLink(tid, directory, path)) return NATIVE
+    }
+    return this.#walk(tid, directory, path, options)
+  }
+
+  /** Real symbolic link at the end of a path. */
+  #isLink(tid: number, directory: number, path: string): boolean {
+    const prefix = path.startsWith('/')
+      ? this.rootsMayDiffer
+        ? `/proc/${tid}/root`
+        : ''
+      : directory === AT_FDCWD
+        ? `/proc/${tid}/cwd/`
+        : `/proc/${tid}/fd/${directory}/`
+    return this.#readLink(prefix + path) !== undefined
+  }
+
+  #readLink(path: string): string | undefined {
+    if (path.length >= 2 * PATH_MAX) return undefined
+    for (let i = 0; i < path.length; i++) this.#path.bytes[i] = path.charCodeAt(i)
+    this.#path.bytes[path.length] = 0
+    const length = this.#sys.call(
+      'readlinkat',
+      AT_FDCWD,
+      this.#path.address,
+      this.#target.address,
+      PATH_MAX,
+    )
+    if (length <= 0) return undefined
+    return Buffer.from(this.#target.bytes.subarray(0, length)).toString('latin1')
+  }
+
+  #walk(tid: number, directory: number, path: string, options: PathOptions): Destination {
+    const resolve = options.resolve ?? 0
+    const confined = (resolve & (RESOLVE.BENEATH | RESOLVE.IN_ROOT)) !== 0
+    const processRoot = this.rootsMayDiffer ? this.#rootOf(tid) : ''
+    const start = this.#start(tid, directory)
+    const root = confined ? start : processRoot
+    if (root === undefined || (start === undefined && !path.startsWith('/'))) return NATIVE
+    const absolute = path.startsWith('/')
+    if (absolute && (resolve & RESOLVE.BENEATH) !== 0) return error(EXDEV)
+    return this.#follow(tid, absolute ? root : (start ?? ''), path, { ...options, root, resolve })
+  }
+
+  #follow(
+    tid: number,
+    start: string,
+    path: string,
+    options: PathOptions & { root: string; resolve: number },
+  ): Destination {
+    const { root, resolve } = options
+    let at = start
+    let rest = path.split('/').filter((name, i, all) => name !== '' || i === all.length - 1)
+    let links = 0
+    const isFinal = (): boolean => rest.length === 0
+    const enter = (target: string): Destination | undefined => {
+      links += 1
+      if (links > MAX_LINKS || (resolve & RESOLVE.NO_SYMLINKS) !== 0) return error(Errno.ELOOP)
+      if (target.startsWith('/')) {
+        if ((resolve & RESOLVE.BENEATH) !== 0) return error(EXDEV)
+        at = root
+      }
+      rest = [...target.split('/').filter((name) => name !== ''), ...rest]
+      return undefined
+    }
+    for (;;) {
+      const name = rest.shift()
+      if (name === undefined) break
+      const here = this.#directory(at)
+      if (name === '' || name === '.') continue
+      if (name === '..') {
+        if (at === root) {
+          if ((resolve & RESOLVE.BENEATH) !== 0) return error(EXDEV)
+        } else at = at.slice(0, Math.max(0, at.lastIndexOf('/')))
+        continue
+      }
+      const node = here?.entries.get(name)
+      if (node?.kind === 'directory') {
+        at = node.path
+        continue
+      }
+      if (node?.kind === 'link' && (options.follow || !isFinal())) {
+        const failed = enter(node.target)
+        if (failed !== undefined) return failed
+        continue
+      }
+      if (node !== undefined)
+        return isFinal() ? { type: 'node', node, path: `${at}/${name}` } : error(Errno.ENOTDIR)
+      if (here !== undefined && !this.isReal(here)) return error(Errno.ENOENT)
+      const descriptor = this.#descriptor(`${at}/${name}`)
+      if (descriptor !== undefined) {
+        if ((resolve & (RESOLVE.NO_MAGICLINKS | RESOLVE.NO_SYMLINKS)) !== 0 && options.follow)
+          return error(Errno.ELOOP)
+        if (descriptor.node?.kind === 'directory' && (!isFinal() || options.follow)) {
+          at = descriptor.node.path
+          continue
+        }
+        if (!isFinal()) return error(Errno.ENOTDIR)
+        return { type: options.follow ? 'descriptor' : 'descriptor-link', hosted: descriptor }
+      }
+      if (isFinal() && !options.follow) return NATIVE
+      const target = this.#linkTarget(tid, at, name)
+      if (target === undefined) at = `${at}/${name}`
+      else {
+        const failed = enter(target)
+        if (failed !== undefined) return failed
+      }
+    }
+    const node = this.#directory(at)
+    if (node === undefined) return NATIVE
+    return this.isReal(node) ? NATIVE : { type: 'node', node, path: at }
+  }
+
+  /** The overlay's directory at an absolute path. */
+  #directory(path: string): Directory | undefined {
+    let directory: Directory = this.#tree.root
+    for (const name of path.split('/')) {
+      if (name === '') continue
+      const next = directory.entries.get(name)
+      if (next?.kind !== 'directory') return undefined
+      directory = next
+    }
+    return directory
+  }
+
+  /** /proc/self and /proc/thread-self mean the caller, whoever reads them. */
+  #linkTarget(tid: number, at: string, name: string): string | undefined {
+    if (at === '/proc' && (name === 'self' || name === 'thread-self')) {
+      const pid = this.#tasks.get(tid)?.process.pid ?? tid
+      return name === 'self' ? String(pid) : `${pid}/task/${tid}`
+    }
+    const target = this.#readLink(`${at}/${name}`)
+    // `pipe:[123]` and the like are no paths; the kernel knows what they are.
+    return target !== undefined &&
+      /^\/proc\/\d+\/(task\/\d+\/)?fd$/.test(at) &&
+      !target.startsWith('/')
+      ? undefined
+      : target
+  }
+
+  /** The file of ours behind /proc/PID/fd/N. */
+  #descriptor(path: string): HostedFile | undefined {
+    const match = /^\/proc\/(?:\d+\/task\/)?(\d+)\/fd\/(\d+)$/.exec(path)
+    if (match === null) return undefined
+    const found = this.#tasks.descriptorOf(Number(match[1]), Number(match[2]))
+    return found === undefined ? undefined : this.#files.find(found.device, found.inode)
+  }
+
+  /** Where relative paths of a thread begin; undefined if that cannot be told. */
+  #start(tid: number, directory: number): string | undefined {
+    if (directory !== AT_FDCWD) {
+      const found = this.#tasks.descriptor(tid, directory)
+      const hosted = found && this.#files.find(found.device, found.inode)
+      if (hosted !== undefined)
+        return hosted.node?.kind === 'directory' ? hosted.node.path : undefined
+    }
+    const link = directory === AT_FDCWD ? `/proc/${tid}/cwd` : `/proc/${tid}/fd/${directory}`
+    const target = this.#readLink(link)
+    return target === '/' ? '' : target
+  }
+
+  #rootOf(tid: number): string | undefined {
+    const root = this.#readLink(`/proc/${tid}/root`)
+    return root === '/' ? '' : root
+  }
+
+  /** Whether a real directory shows through one of the overlay. */
+  isReal(directory: Directory): boolean {
+    return !directory.opaque && this.#real(directory.path) !== undefined
+  }
+
+  /** The directory of the overlay that is laid over this real directory. */
+  overlaid(device: number, inode: InodeKey): Directory | undefined {
+    for (const directory of this.#tree.directories()) {
+      if (directory.opaque) continue
+      const real = this.#real(directory.path)
+      if (real !== undefined && real.device === device && real.inode === inode) return directory
+    }
+    return undefined
+  }
+
+  /** What is really at a path of the overlay; the directories in question do not come and go. */
+  #real(path: string): { device: number; inode: number } | undefined {
+    if (!this.#realDirectories.has(path)) {
+      const { PATH, DIRECTORY } = openFlags(this.#sys.arch.name)
+      const fd = openPath(this.#sys, path === '' ? '/' : path, PATH | DIRECTORY)
+      this.#realDirectories.set(path, fd < 0 ? undefined : this.#files.identity(fd))
+      if (fd >= 0) this.#sys.call('close', fd)
+    }
+    return this.#realDirectories.get(path)
+  }
+}
