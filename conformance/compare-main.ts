@@ -99,6 +99,8 @@ const main = async (): Promise<number> => {
       .filter((difference) => difference !== undefined)
     differences += found.length
     console.log(`${name}: ${total} calls in ${sequences.length} sequences, ${found.length} differ`)
+    for (const { sequence, call } of found.slice(0, 20))
+      console.log(`  ${sequence.title}: ${sequence.calls[call]?.text ?? 'set-up or end'}`)
     for (const difference of found.slice(0, Number(options.differences)))
       console.log(report(await shrink(difference, kernel, play), name))
   }

@@ -111,16 +111,23 @@ const readDisk = (disk: string): { output: string; status: number | undefined } 
   return { output: text.slice(0, trailer.index), status: Number(trailer[1]) }
 }
 
-/** Plays a script in a real kernel. */
-export const playInRealKernel = async (script: string, timeoutSeconds = 300): Promise<string> => {
+/**
+ * Plays a script in a real kernel. A machine that dies early is started again: the emulator now and
+ * then crashes a kernel that is patching its own code.
+ */
+export const playInRealKernel = async (
+  script: string,
+  timeoutSeconds = 300,
+  attempts = 3,
+): Promise<string> => {
   const { output, status, console } = await runInRealKernel({
     command: ['/init', '/script'],
     files: new Map([['/script', new TextEncoder().encode(script)]]),
     timeoutSeconds,
   })
-  if (status !== 0)
-    throw new Error(
-      `the real kernel ended early (status ${status}); its last lines:\n${output.slice(-2000)}\n${console.slice(-4000)}`,
-    )
-  return output
+  if (status === 0) return output
+  if (attempts > 1) return playInRealKernel(script, timeoutSeconds, attempts - 1)
+  throw new Error(
+    `the real kernel ended early (status ${status}); its last lines:\n${output.slice(-2000)}\n${console.slice(-4000)}`,
+  )
 }

@@ -187,7 +187,7 @@ export class SimulatedMemory implements AddressSpace {
       if (mapped === undefined || !mapped.writable || this.gone) break
       const part = Math.min(PAGE_BYTES - offset, bytes.length - done)
       this.#own(page, mapped)
-      mapped.object.page(mapped.page).set(bytes.subarray(done, done + part), offset)
+      mapped.object.write(mapped.page, offset, bytes.subarray(done, done + part))
       done += part
     }
     return done

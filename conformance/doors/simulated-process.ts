@@ -293,6 +293,10 @@ class RegionMemory extends Memory {
     this.#region.memory.read(number * PAGE_BYTES, bytes)
     return bytes
   }
+  override write(page: number, offset: number, bytes: Uint8Array): boolean {
+    this.#region.memory.write(page * PAGE_BYTES + offset, bytes)
+    return true
+  }
 }
 
 const protectionBits = (protection: string): number =>
