@@ -64,7 +64,9 @@ const differing = async (
       expected.get(candidate.title),
       got.get(candidate.title),
     )
-    return found === undefined ? undefined : truncated(found)
+    if (found === undefined) return undefined
+    const { title } = candidates[0] ?? candidate
+    return truncated({ ...found, sequence: { ...candidate, title } })
   })
 }
 

@@ -232,12 +232,14 @@ const isShared = (object: Memory): boolean => shared.has(object)
 
 export const anonymous = (contiguity = 1): Memory => new Memory('anonymous memory', contiguity)
 
-/** Memory that several processes can map: shared anonymous memory or a file of memory. */
-export const sharedMemory = (name: string): Memory => {
-  const object = new Memory(name)
+/** A forked child maps the same memory, not a copy. */
+export const share = <M extends Memory>(object: M): M => {
   shared.add(object)
   return object
 }
+
+/** Memory that several processes can map: shared anonymous memory or a file of memory. */
+export const sharedMemory = (name: string): Memory => share(new Memory(name))
 
 const split = (address: UserVa, done: number): { page: number; offset: number } => {
   const at = userVa(BigInt.asUintN(64, address + BigInt(done)))

@@ -15,7 +15,14 @@ import type { Call, Capability, Process } from '../../src/engine/ports.ts'
 import { Refusal, type Result } from '../../src/engine/reason.ts'
 import { slotFd } from '../places.ts'
 import { Description, foreignFile, MemoryFile } from './simulated-files.ts'
-import { anonymous, Memory, PAGE_BYTES, SimulatedMemory, sharedMemory } from './simulated-memory.ts'
+import {
+  anonymous,
+  Memory,
+  PAGE_BYTES,
+  SimulatedMemory,
+  share,
+  sharedMemory,
+} from './simulated-memory.ts'
 
 /** Bits of capabilities that matter here. */
 const capabilityBits: ReadonlyMap<number, Capability> = new Map([
@@ -61,7 +68,11 @@ export class SimulatedProcess implements Process {
       parent === undefined ? capabilityBits.values() : parent.#capabilities,
     )
     this.#memlock = parent === undefined ? UNLIMITED : parent.#memlock
-    if (parent === undefined) return
+    if (parent === undefined) {
+      const input = new Description(foreignFile('standard input'), 'read-write')
+      for (const number of [0, 1, 2]) this.place(number, input)
+      return
+    }
     for (const [number, description] of parent.#descriptors)
       this.#descriptors.set(number, description.hold())
     for (const mapping of parent.#fileMappings) this.#addFileMapping(mapping)
@@ -166,7 +177,7 @@ export class SimulatedProcess implements Process {
   }
 
   #install(file: OpenFile): Fd {
-    let number = 3
+    let number = 0
     while (this.#descriptors.has(number)) number += 1
     this.place(number, new Description(file, file.mode))
     return fd(number)
@@ -221,7 +232,7 @@ export class SimulatedProcess implements Process {
     })
     if (region instanceof Refusal) return -region.errno
     const { first, count } = wanted
-    this.addressSpace.map(first, count, protection, new RegionMemory(region), 0)
+    this.addressSpace.map(first, count, protection, share(new RegionMemory(region)), 0)
     this.#addFileMapping({ file, region, first, count })
     return 0
   }
