@@ -31,6 +31,7 @@ export class HostProcess implements Process {
   readonly #directory: number
   #addressSpace: HostAddressSpace | undefined
   #mayHaveExecuted = false
+  #name: string | undefined
   #uid = 0
   /** Effective UID when the real one was read; -1 before. */
   #uidReadAt = -1
@@ -54,8 +55,10 @@ export class HostProcess implements Process {
     if (this.#directory >= 0) this.#sys.call('close', this.#directory)
   }
 
+  /** For people: as it was when first asked for, until the process executes another program. */
   get name(): string {
-    return this.#read('comm').trimEnd()
+    this.#name ??= this.#read('comm').trimEnd()
+    return this.#name
   }
 
   /**
@@ -83,6 +86,7 @@ export class HostProcess implements Process {
   /** The address space has perhaps been replaced by an execve. */
   executed(): void {
     this.#mayHaveExecuted = true
+    this.#name = undefined
   }
 
   get addressSpace(): HostAddressSpace {
