@@ -4,6 +4,7 @@ import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { packageRoot } from '../host/built-file.ts'
+import { INHERITED_VARIABLE } from '../host/inherited.ts'
 import { playInLibrary } from './demo-in-library.ts'
 import { ExitStatus } from './exit-status.ts'
 import { heading, paragraph } from './page.ts'
@@ -69,8 +70,10 @@ const deviceOptions = devices.flatMap((device) => ['--device', device])
 const run = (args: readonly string[]): number | null => {
   process.stdout.write(`  $ iommufd-user run ${args.join(' ')}\n\n`)
   const command = join(packageRoot(), 'bin', 'iommufd-user')
+  const { [INHERITED_VARIABLE]: _, ...env } = process.env
   const { status } = spawnSync(process.execPath, [command, 'run', '--findings=at-once', ...args], {
     stdio: ['inherit', 1, 1],
+    env,
   })
   return status
 }

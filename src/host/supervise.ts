@@ -91,6 +91,7 @@ const startLauncher = (sys: Sys, order: SupervisorOrder, words: Int32Array, wake
     if ((ignored & (1n << BigInt(signal - 1))) !== 0n) sys.signal(signal, 'ignore')
   const { argv, envp } = rawCommand(order.front, order.command, INHERITED_VARIABLE)
   for (const fd of inherited.descriptors) sys.call('fcntl', fd, 2, 0)
+  sys.call('fcntl', order.control, 2, 1)
   const open = new Set(inherited.descriptors)
   const worker = new Worker(builtFile('host/launcher-main.js'), {
     workerData: {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { packageRoot } from '../../src/host/built-file.ts'
 
 export interface Ended {
@@ -21,10 +21,12 @@ export const iommufdUser = (
   } = {},
 ): Promise<Ended> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [binary, ...args], {
+    const env = options.env ?? process.env
+    const child = spawn(binary, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
       cwd: options.cwd,
-      env: options.env ?? process.env,
+      // The Node that runs the tests, whichever others there are.
+      env: { ...env, PATH: `${dirname(process.execPath)}${delimiter}${env['PATH'] ?? ''}` },
     })
     let stdout = ''
     let stderr = ''

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Ended, iommufdUser } from './program.ts'
+import { binary, type Ended, iommufdUser } from './program.ts'
 
 let directory: string
 
@@ -28,6 +28,15 @@ describe.skipIf(!runs)(`run is as invisible as env${whyNot}`, () => {
       env: { ...process.env, VARIABLE: 'value' },
     })
     expect(ended).toMatchObject({ status: 7, stdout: 'in\n--trace:value\n', stderr: 'error\n' })
+  })
+
+  test('descriptors, ignored signals and limits are those that run was started with', async () => {
+    const show =
+      'trap "" USR1; ulimit -n 300; exec 5</dev/null; COMMAND sh -c "ls /proc/self/fd; grep SigIgn /proc/self/status; ulimit -n"'
+    const with_ = spawnSync('sh', ['-c', show.replace('COMMAND', `${binary} run`)])
+    const without = spawnSync('sh', ['-c', show.replace('COMMAND', '')])
+    expect(with_.stdout.toString()).toBe(without.stdout.toString())
+    expect(without.stdout.toString()).toContain('300')
   })
 
   test('a program that is killed kills run by the same signal', async () => {
