@@ -131,6 +131,26 @@ export type EngineEvent =
       /** Dirty spans that did not reach the caller because its bitmap could not be written. */
       readonly lostSpans: number
     })
+  /** A device read or wrote memory. */
+  | (InContext & {
+      readonly type: 'dma'
+      readonly device: string
+      readonly pasid?: Pasid | undefined
+      readonly ioas?: ObjectId | undefined
+      readonly iova: Iova
+      readonly length: ByteLength
+      readonly write: boolean
+    })
+  /** A device's access was stopped: the bytes before `iova` went through. */
+  | (InContext & {
+      readonly type: 'dma-fault'
+      readonly device: string
+      readonly pasid?: Pasid | undefined
+      readonly ioas?: ObjectId | undefined
+      readonly iova: Iova
+      readonly write: boolean
+      readonly fault: 'blocked' | 'not-mapped' | 'no-permission' | 'out-of-reach' | 'no-memory'
+    })
   | (InContext & {
       readonly type: 'page-fault'
       readonly device: string

@@ -38,7 +38,13 @@ export interface IommuDevice {
     readonly pfHasPri: boolean
     readonly pasidExec: boolean
     readonly pasidPriv: boolean
+    /** The device and its way to the IOMMU can do address translation services. */
+    readonly ats?: boolean
+    /** Page requests are enabled on the device. */
+    readonly pri?: boolean
   }
+  /** What firmware says of the device: RMRR, IVMD, RMR (07 §10.3). The driver adds its own regions. */
+  readonly firmwareRegions?: readonly ReservedRegion[]
   /** Platform isolates this device's MSIs (03 §4.1 check 3), or need not (mock). */
   readonly msiIsolated: boolean
   /** A PCI reset with ATS is under way: attach and replace answer EBUSY (03 §5.3 step 4.6). */
@@ -105,6 +111,30 @@ export interface PageResponse {
   readonly code: number
 }
 
+/** Why DMA goes nowhere (07 §9). */
+export type DmaFault =
+  /** The device is on a blocking translation. */
+  | 'blocked'
+  | 'not-mapped'
+  | 'no-permission'
+  /** No table of this shape translates the address. */
+  | 'out-of-reach'
+
+/** Where DMA goes: physical bytes from `phys` on, `length` of them consecutive. */
+export interface DmaTarget {
+  readonly phys: PhysAddr
+  readonly length: number
+}
+
+/** One access of a device, on its way through a translation. */
+export interface DmaAccess {
+  readonly device: IommuDevice
+  readonly pasid: Pasid | undefined
+  readonly write: boolean
+  /** Where tables of the user (stage 1) are read from. */
+  readonly memory: { read(phys: PhysAddr, into: Uint8Array): boolean }
+}
+
 /** Any translation that a device or PASID can be attached to. */
 export interface Domain {
   readonly driver: IommuDriver
@@ -112,6 +142,11 @@ export interface Domain {
   attach(device: IommuDevice, old: Domain): Result<void>
   /** Attach one PASID of the device; `old` is undefined for a first attach. */
   attachPasid?(device: IommuDevice, pasid: Pasid, old: Domain | undefined): Result<void>
+  /**
+   * Translates as the hardware does, from the tables; a permitted write marks the leaf dirty while that is
+   * tracked. Without it all DMA is blocked.
+   */
+  translate?(iova: Iova, access: DmaAccess): DmaTarget | DmaFault
   /** No device is attached and everything is unmapped. */
   free(): void
   /**

@@ -5,6 +5,9 @@
 import type { ByteLength, Iova, Pasid, PhysAddr } from '../abi/brands.ts'
 import type {
   DirtyOps,
+  DmaAccess,
+  DmaFault,
+  DmaTarget,
   Domain,
   IommuDevice,
   IommuDriver,
@@ -68,8 +71,32 @@ export abstract class TableDomain implements PagingDomain {
     return this.table.iovaToPhys(iova)
   }
 
+  translate(iova: Iova, access: DmaAccess): DmaTarget | DmaFault {
+    return translateBy(this.table, iova, access.write)
+  }
+
   free(): void {
     this.table.free()
+  }
+}
+
+const FAULTS = {
+  'out-of-reach': 'out-of-reach',
+  'not-present': 'not-mapped',
+  'no-permission': 'no-permission',
+  'bad-table': 'not-mapped',
+} as const
+
+/** One translation by a table: walks it, and marks the leaf of a permitted write. */
+export const translateBy = (table: PageTable, iova: Iova, write: boolean): DmaTarget | DmaFault => {
+  const { walker, granule } = table
+  const shift = BigInt(table.format.granuleShift)
+  if (!walker.walk(Number(iova >> shift), write)) return FAULTS[walker.fault ?? 'not-present']
+  if (write) walker.markDirty()
+  const offset = iova & (granule - 1n)
+  return {
+    phys: ((BigInt(walker.frame) << shift) | offset) as PhysAddr,
+    length: walker.units * Number(granule) - Number(offset),
   }
 }
 

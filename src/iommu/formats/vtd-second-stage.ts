@@ -16,8 +16,8 @@ const NON_COHERENT_WALK = 1 << 10
 const SNOOP = 1 << 11
 
 export interface VtdSecondStageOptions {
-  /** Coherency is enforced for the domain: every leaf snoops. */
-  readonly snoop: boolean
+  /** Coherency is enforced for the domain: every leaf snoops. May be set until the first leaf is written. */
+  snoop: boolean
   readonly coherentWalk: boolean
   /** A nest parent holds no read-only mappings, on any machine (07 §4.3). */
   readonly nestParent: boolean

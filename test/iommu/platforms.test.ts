@@ -1,0 +1,402 @@
+/** The worked examples of 07 §14.2 for Intel and AMD, and DMA through their tables. */
+import { describe, expect, it } from 'vitest'
+import { oneIoas } from '../../conformance/cases/mock.ts'
+import { SimulatedProcess } from '../../conformance/doors/simulated-process.ts'
+import {
+  type Expectation,
+  type FieldValues,
+  fails,
+  ok,
+  problemsOf,
+  ranges,
+  Steps,
+} from '../../conformance/example.ts'
+import { ARRAY, B, STRUCT } from '../../conformance/places.ts'
+import { byteLength, type Iova, iova } from '../../src/abi/brands.ts'
+import { type ErrnoName, errnoName } from '../../src/abi/errno.ts'
+import { attachDevice, replaceDevice } from '../../src/engine/attach.ts'
+import { Context } from '../../src/engine/context.ts'
+import { bindDevice, type Device } from '../../src/engine/device.ts'
+import { DmaPort } from '../../src/engine/dma.ts'
+import type { EngineEvent } from '../../src/engine/events.ts'
+import { HwptPaging } from '../../src/engine/hwpt.ts'
+import { Machine } from '../../src/engine/machine.ts'
+import { Refusal } from '../../src/engine/reason.ts'
+import {
+  PlatformDevice,
+  type PlatformDeviceOptions,
+  PlatformGroup,
+} from '../../src/iommu/platform-device.ts'
+import { platformNamed } from '../../src/iommu/platforms.ts'
+import { TableDomain } from '../../src/iommu/table-domain.ts'
+
+const MSI_TO = (last: bigint): [bigint, bigint][] => [
+  [0n, 0xfedf_ffffn],
+  [0xfef0_0000n, last],
+]
+const NEST_PARENT = 1
+const DIRTY = 2
+const FAULT = 4
+const PASID = 8
+const RW = 6
+const READ = 4
+
+/** A machine of one platform with one device, bound (object 2) to a context with IOAS 1. */
+class Bench {
+  readonly events: EngineEvent[] = []
+  readonly machine = new Machine({ observer: { event: (event) => this.events.push(event) } })
+  readonly process = new SimulatedProcess(this.machine)
+  readonly iommuDevice: PlatformDevice
+  readonly device: Device
+
+  constructor(platform: string, options: Partial<PlatformDeviceOptions> = {}) {
+    const { instance } = platformNamed(platform)?.create() ?? {}
+    if (instance === undefined) throw new Error(`no platform ${platform}`)
+    const group = new PlatformGroup(1)
+    const name = '0000:00:03.0'
+    this.iommuDevice = new PlatformDevice(instance, group, { name, ...options })
+    this.play((t) => {
+      t.memory(STRUCT, 0x2000n, 'rw')
+      t.memory(ARRAY, 0x2000n, 'rw')
+      t.buffer()
+      oneIoas(t)
+    })
+    const device = bindDevice(this.process.call(), this.context, this.iommuDevice)
+    if (device instanceof Refusal) throw new Error(device.say())
+    this.device = device
+  }
+
+  get context(): Context {
+    const file = this.process.description('0')?.ours
+    if (!(file instanceof Context)) throw new Error('slot 0 is no context')
+    return file
+  }
+
+  /** Plays steps and checks every answer. */
+  play(play: (t: Steps) => void): void {
+    const t = new Steps()
+    play(t)
+    const transcript = t.lines
+      .map((line) => this.process.execute(line))
+      .filter((a) => a !== undefined)
+    expect(
+      problemsOf({ title: '', needs: [], script: t.lines, checks: t.checks }, transcript),
+    ).toEqual([])
+  }
+
+  attach(ptId = 1): number | string {
+    return outcome(attachDevice(this.process.call(), this.device, ptId))
+  }
+
+  replace(ptId: number): number | string {
+    return outcome(replaceDevice(this.process.call(), this.device, ptId))
+  }
+
+  ranges(...expected: [bigint, bigint][]): void {
+    this.play((t) => {
+      const num_iovas = expected.length
+      t.step(
+        'IOAS_IOVA_RANGES',
+        { ioas_id: 1, num_iovas: 8, allowed_iovas: ARRAY },
+        ok({ num_iovas, out_iova_alignment: expected.length === 0 ? 1 : 4096 }),
+      )
+      t.sees(ARRAY, ranges(...expected))
+    })
+  }
+
+  hwptAlloc(fields: FieldValues, wanted: Expectation): void {
+    this.play((t) => t.step('HWPT_ALLOC', { dev_id: 2, pt_id: 1, ...fields }, wanted))
+  }
+
+  map(at: bigint, wanted: ErrnoName | 'ok', { flags = RW, length = 0x1000n } = {}): void {
+    const expected = wanted === 'ok' ? ok() : fails(wanted)
+    this.play((t) =>
+      t.step('IOAS_MAP', { flags: flags | 1, ioas_id: 1, user_va: B, length, iova: at }, expected),
+    )
+  }
+
+  domain(id: number): TableDomain {
+    const hwpt = this.context.objects.peek(id)
+    if (!(hwpt instanceof HwptPaging) || !(hwpt.domain instanceof TableDomain))
+      throw new Error(`${id} is no page table`)
+    return hwpt.domain
+  }
+}
+
+const outcome = (result: Refusal | { id: number }): number | string =>
+  result instanceof Refusal ? errnoName(result.errno) : result.id
+
+const made = (out_hwpt_id: number): Expectation => ok({ out_hwpt_id })
+
+describe('Intel platforms', () => {
+  it('P1: ranges and hardware information', () => {
+    const b = new Bench('intel-server-48', { ats: true })
+    expect(b.attach()).toBe(3)
+    b.ranges(...MSI_TO(0xffff_ffff_ffffn))
+    b.play((t) => {
+      t.fill(ARRAY, 64n, 0xaa)
+      t.step(
+        'GET_HW_INFO',
+        { dev_id: 2, data_len: 64, data_uptr: ARRAY },
+        ok({ data_len: 24, out_data_type: 1, out_max_pasid_log2: 0, out_capabilities: 0n }),
+      )
+      const bytes = new Uint8Array(64)
+      const view = new DataView(bytes.buffer)
+      view.setUint32(0, 1, true)
+      view.setBigUint64(8, 0x08d2078c106f0466n, true)
+      view.setBigUint64(16, 0xf020dfn, true)
+      t.sees(ARRAY, bytes)
+    })
+  })
+
+  it('P2: flags in legacy mode', () => {
+    const b = new Bench('intel-server-48')
+    b.hwptAlloc({ flags: DIRTY }, fails('EOPNOTSUPP'))
+    b.hwptAlloc({ flags: NEST_PARENT }, fails('EOPNOTSUPP'))
+    b.hwptAlloc({ flags: FAULT | NEST_PARENT }, fails('EOPNOTSUPP'))
+    b.hwptAlloc({ data_type: 1, data_len: 24, data_uptr: ARRAY }, fails('EOPNOTSUPP'))
+    b.hwptAlloc({ data_type: 1 }, fails('EINVAL'))
+    b.hwptAlloc({ flags: PASID }, made(3))
+  })
+
+  it('P3: the first stage offers the lower half', () => {
+    const b = new Bench('intel-sm-48')
+    expect(b.attach()).toBe(3)
+    b.ranges(...MSI_TO(0x7fff_ffff_ffffn))
+    b.map(0x8000_0000_0000n, 'EINVAL')
+  })
+
+  it('P4 and P5: a nest parent and read-only mappings exclude each other', () => {
+    const b = new Bench('intel-sm-48')
+    b.hwptAlloc({ flags: NEST_PARENT }, made(3))
+    b.ranges([0n, 0xffff_ffff_ffffn])
+    b.map(0x1000n, 'EINVAL', { flags: READ })
+    b.map(0x1000n, 'ok')
+    const other = new Bench('intel-sm-48')
+    other.map(0x1000n, 'ok', { flags: READ })
+    other.hwptAlloc({ flags: NEST_PARENT }, fails('EINVAL'))
+    other.hwptAlloc({}, made(3))
+  })
+
+  it('P6: nesting', () => {
+    for (const platform of ['intel-sm-48', 'intel-sm-57']) {
+      const b = new Bench(platform)
+      b.hwptAlloc({ flags: NEST_PARENT }, made(3))
+      b.hwptAlloc({}, made(4))
+      const nested = (fields: FieldValues, wanted: Expectation): void =>
+        b.hwptAlloc({ pt_id: 3, data_type: 1, data_len: 24, data_uptr: ARRAY, ...fields }, wanted)
+      const width = (addr_width: number): void =>
+        b.play((t) => {
+          t.fill(ARRAY, 64n, 0)
+          t.poke(ARRAY + 16n, [addr_width])
+        })
+      nested({ data_len: 16 }, fails('EINVAL'))
+      nested({ data_len: 32 }, fails('EINVAL'))
+      nested({ data_type: 2 }, fails('EOPNOTSUPP'))
+      nested({ pt_id: 4 }, fails('EINVAL'))
+      width(48)
+      nested({}, made(5))
+      width(39)
+      nested({}, made(6))
+      width(57)
+      nested({}, made(7))
+      expect(b.attach(6)).toBe('EINVAL')
+      expect(b.attach(5)).toBe(5)
+      expect(b.replace(6)).toBe('EINVAL')
+      expect(b.replace(7)).toBe(platform === 'intel-sm-57' ? 7 : 'EINVAL')
+      b.play((t) => t.step('VIOMMU_ALLOC', { type: 1, dev_id: 2, hwpt_id: 3 }, fails('EOPNOTSUPP')))
+    }
+  })
+
+  it('P7 and P8: areas in the way, below and above', () => {
+    const msi = new Bench('intel-server-48')
+    msi.map(0xfee0_0000n, 'ok')
+    expect(msi.attach()).toBe('EADDRINUSE')
+    const arm = new Bench('intel-server-48')
+    arm.map(0x800_0000n, 'ok')
+    expect(arm.attach()).toBe(3)
+    for (const [platform, result] of [
+      ['intel-sm-48', 'EADDRINUSE'],
+      ['intel-server-48', 3],
+    ] as const) {
+      const high = new Bench(platform)
+      high.map(0x9000_0000_0000n, 'ok')
+      expect(high.attach()).toBe(result)
+    }
+  })
+
+  it('P17: firmware regions', () => {
+    const region = { start: iova(0x7c00_0000n), length: byteLength(0x100000n) }
+    const relaxable = new Bench('intel-server-48', {
+      firmwareRegions: [{ ...region, kind: 'direct-relaxable' }],
+    })
+    expect(relaxable.attach()).toBe(3)
+    relaxable.ranges(...MSI_TO(0xffff_ffff_ffffn))
+    expect(
+      () => new Bench('intel-server-48', { firmwareRegions: [{ ...region, kind: 'direct' }] }),
+    ).toThrow('firmware demands a permanent 1:1 map')
+  })
+
+  it('P19: small pages stay small', () => {
+    const b = new Bench('intel-client-39')
+    b.play((t) => t.step('OPTION', { option_id: 1, op: 0, object_id: 1, val64: 0n }, ok()))
+    expect(b.attach()).toBe(3)
+    b.map(0x200000n, 'ok', { length: 0x40000n })
+    const steps = b.domain(3).table.walk(iova(0x200000n))
+    expect(steps.map(({ level }) => level)).toEqual([3, 2, 1, 0])
+    // Walks of this unit are not coherent, and coherency is enforced.
+    expect((steps[0]?.word ?? 0n) & 0xfffn).toBe(0x403n)
+    expect((steps[3]?.word ?? 0n) & 0xfffn).toBe(0x803n)
+    b.play((t) => t.step('IOAS_UNMAP', { ioas_id: 1, iova: 0x200000n, length: 0x40000n }, ok()))
+  })
+
+  it('every platform of section 13 decodes to the ranges it states', () => {
+    const rows: [string, bigint, number][] = [
+      ['intel-client-39', 0x7f_ffff_ffffn, 3],
+      ['intel-igd-39', 0x7f_ffff_ffffn, 3],
+      ['intel-server-48', 0xffff_ffff_ffffn, 3],
+      ['intel-sm-48', 0x7fff_ffff_ffffn, 3],
+      ['intel-sm-57', 0xff_ffff_ffff_ffffn, 4],
+      ['intel-qemu-48', 0xffff_ffff_ffffn, 3],
+    ]
+    for (const [platform, last, topLevel] of rows) {
+      const b = new Bench(platform)
+      expect(b.attach()).toBe(3)
+      b.ranges(...MSI_TO(last))
+      expect(b.domain(3).table.topLevel).toBe(topLevel)
+      expect(b.domain(3).pageSizes).toBe(0x40201000n)
+    }
+    expect(new Bench('intel-igd-39').device.enforcesCoherency).toBe(false)
+    expect(new Bench('intel-sm-48').device.enforcesCoherency).toBe(true)
+    expect(new Bench('intel-sm-57', { pasids: 1 << 20 }).iommuDevice.maxPasids).toBe(1 << 20)
+  })
+})
+
+describe('AMD platforms', () => {
+  it('P9: amd-client', () => {
+    const b = new Bench('amd-client')
+    expect(b.attach()).toBe(3)
+    b.ranges(
+      [0n, 0xfedf_ffffn],
+      [0xfef0_0000n, 0xfc_ffff_ffffn],
+      [0x100_0000_0000n, 0xffff_ffff_ffff_ffffn],
+    )
+    b.map(0xfd_0000_0000n, 'EINVAL')
+    b.map(0xfc_ffff_f000n, 'ok')
+    b.map(0x100_0000_0000n, 'ok')
+    b.hwptAlloc({ flags: DIRTY }, fails('EOPNOTSUPP'))
+    b.play((t) => {
+      t.fill(ARRAY, 32n, 0xaa)
+      t.step(
+        'GET_HW_INFO',
+        { dev_id: 2, data_len: 32, data_uptr: ARRAY },
+        ok({ data_len: 0, out_data_type: 0, out_capabilities: 8n }),
+      )
+      t.sees(ARRAY, new Uint8Array(32))
+    })
+  })
+
+  it('P10: amd-server', () => {
+    const b = new Bench('amd-server', { pasids: 1 << 20 })
+    b.hwptAlloc({ flags: DIRTY }, made(3))
+    b.hwptAlloc({ flags: NEST_PARENT }, made(4))
+    b.hwptAlloc({ flags: DIRTY | NEST_PARENT }, made(5))
+    b.hwptAlloc({ flags: DIRTY | PASID }, fails('EOPNOTSUPP'))
+    b.hwptAlloc({ flags: PASID }, made(6))
+    b.ranges([0n, 0xff_ffff_ffff_ffffn])
+    b.play((t) => {
+      t.step('GET_HW_INFO', { dev_id: 2 }, ok({ out_max_pasid_log2: 15, out_capabilities: 9n }))
+      t.step('VIOMMU_ALLOC', { type: 1, dev_id: 2, hwpt_id: 4 }, fails('EOPNOTSUPP'))
+    })
+  })
+})
+
+describe('DMA of a device', () => {
+  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+  const at = (value: bigint): Iova => iova(value)
+
+  it('reads and writes what is mapped, marks it dirty, and says where it is stopped', () => {
+    const b = new Bench('intel-sm-48')
+    const port = new DmaPort(b.machine, b.iommuDevice)
+    expect(port.read(at(0x10000n), new Uint8Array(8))).toMatchObject({ fault: 'blocked' })
+    b.hwptAlloc({ flags: DIRTY }, made(3))
+    expect(b.attach(3)).toBe(3)
+    b.map(0x10000n, 'ok', { length: 0x2000n })
+    b.map(0x20000n, 'ok', { flags: READ })
+    b.play((t) => t.step('HWPT_SET_DIRTY_TRACKING', { hwpt_id: 3, flags: 1 }, ok()))
+    expect(port.write(at(0x10ffcn), bytes('across!!'))).toBeUndefined()
+    b.play((t) => {
+      t.sees(B + 0xffcn, bytes('across!!'))
+      t.fill(ARRAY, 8n, 0)
+      const wanted = { iova: 0x10000n, length: 0x2000n, page_size: 0x1000n, data: ARRAY }
+      t.step('HWPT_GET_DIRTY_BITMAP', { hwpt_id: 3, ...wanted }, ok())
+      t.sees(ARRAY, [3])
+    })
+    const read = new Uint8Array(8)
+    expect(port.read(at(0x10ffcn), read)).toBeUndefined()
+    expect(read).toEqual(bytes('across!!'))
+    expect(port.write(at(0x20000n), read)).toEqual({ iova: 0x20000n, fault: 'no-permission' })
+    expect(port.read(at(0x11ffcn), read)).toEqual({ iova: 0x12000n, fault: 'not-mapped' })
+    expect(port.read(at(1n << 50n), read)).toMatchObject({ fault: 'out-of-reach' })
+    expect(b.events.at(-2)).toMatchObject({
+      type: 'dma-fault',
+      device: '0000:00:03.0',
+      ioas: 1,
+      iova: 0x12000n,
+      write: false,
+      fault: 'not-mapped',
+    })
+  })
+
+  it('is cut off by a refused replace on VT-d until another succeeds (07 §15 point 16)', () => {
+    const b = new Bench('intel-sm-48')
+    b.hwptAlloc({ flags: NEST_PARENT }, made(3))
+    expect(b.attach(3)).toBe(3)
+    b.map(0x10000n, 'ok')
+    b.play((t) => {
+      t.fill(ARRAY, 64n, 0)
+      t.poke(ARRAY + 16n, [39])
+    })
+    b.hwptAlloc({ pt_id: 3, data_type: 1, data_len: 24, data_uptr: ARRAY }, made(4))
+    const port = new DmaPort(b.machine, b.iommuDevice)
+    expect(port.read(at(0x10000n), new Uint8Array(4))).toBeUndefined()
+    expect(b.replace(4)).toBe('EINVAL')
+    expect(port.read(at(0x10000n), new Uint8Array(4))).toMatchObject({ fault: 'blocked' })
+    expect(b.replace(3)).toBe(3)
+    expect(port.read(at(0x10000n), new Uint8Array(4))).toMatchObject({ fault: 'blocked' })
+    b.hwptAlloc({}, made(5))
+    expect(b.replace(5)).toBe(5)
+    expect(port.read(at(0x10000n), new Uint8Array(4))).toBeUndefined()
+  })
+
+  it('walks the stage 1 of a guest, whose tables lie behind stage 2', () => {
+    const b = new Bench('intel-sm-48')
+    b.hwptAlloc({ flags: NEST_PARENT }, made(3))
+    b.map(0x100000n, 'ok', { length: 0x10000n })
+    const word = (table: bigint, index: bigint, value: bigint) => (t: Steps) => {
+      const bytes = new Uint8Array(8)
+      new DataView(bytes.buffer).setBigUint64(0, value, true)
+      t.poke(B + table + index * 8n, bytes)
+    }
+    b.play((t) => {
+      t.fill(B, 0x10000n, 0)
+      // Guest table at 0x100000: guest IOVA 0x5000 is guest physical 0x104000, read-only.
+      word(0n, 0n, 0x101007n)(t)
+      word(0x1000n, 0n, 0x102007n)(t)
+      word(0x2000n, 0n, 0x103007n)(t)
+      word(0x3000n, 5n, 0x104005n)(t)
+      t.poke(B + 0x4010n, bytes('guest'))
+      t.fill(ARRAY, 64n, 0)
+      t.poke(ARRAY + 8n, [0, 0, 0x10])
+      t.poke(ARRAY + 16n, [48])
+    })
+    b.hwptAlloc({ pt_id: 3, data_type: 1, data_len: 24, data_uptr: ARRAY }, made(4))
+    expect(b.attach(4)).toBe(4)
+    const port = new DmaPort(b.machine, b.iommuDevice)
+    const read = new Uint8Array(5)
+    expect(port.read(at(0x5010n), read)).toBeUndefined()
+    expect(read).toEqual(bytes('guest'))
+    expect(port.write(at(0x5010n), read)).toMatchObject({ fault: 'no-permission' })
+    expect(port.read(at(0x6000n), read)).toMatchObject({ fault: 'not-mapped' })
+  })
+})
