@@ -4,6 +4,7 @@
  */
 import { allReasonKinds, type ReasonKind } from '../engine/reason.ts'
 import './simulated-machine.ts'
+import '../iommu/platforms.ts'
 import '../host/server.ts'
 import '../library/program-memory.ts'
 

@@ -94,21 +94,23 @@ export class FrameTable {
   }
 
   /**
-   * Cuts a run of pinned pages into physically consecutive ones: frame number, first page, count.
-   * Stops when `visit` returns false.
+   * Cuts a run of pinned pages into stretches of evenly spaced ones: page n of a stretch is in frame
+   * `frame + n * spacing`. The spacing is 1 for the pages of a huge page. Stops when `visit` returns
+   * false.
    */
-  forEachConsecutive(
+  forEachEven(
     run: PageRun,
-    visit: (frame: number, page: number, count: number) => boolean,
+    visit: (frame: number, page: number, count: number, spacing: number) => boolean,
   ): boolean {
     const end = run.page + run.count
     const extents = this.#objects.get(run.object)?.extents.overlapping(run.page, end) ?? []
     for (const { start, end: extentEnd, value: extent } of extents) {
+      const { contiguity } = extent
       const to = Math.min(end, extentEnd)
       for (let page = Math.max(run.page, start); page < to; ) {
-        const inBlock = (page - extent.firstPage) % extent.contiguity
-        const count = Math.min(extent.contiguity - inBlock, to - page)
-        if (!visit(frameOf(extent, page), page, count)) return false
+        const inBlock = (page - extent.firstPage) % contiguity
+        const count = contiguity === 1 ? to - page : Math.min(contiguity - inBlock, to - page)
+        if (!visit(frameOf(extent, page), page, count, contiguity === 1 ? 2 : 1)) return false
         page += count
       }
     }

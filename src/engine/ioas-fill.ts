@@ -106,9 +106,34 @@ const mapInto = (ioas: Ioas, domain: PagingDomain): Refusal | undefined => {
     mappedTo = iova + length
     return true
   }
+  /** Whole pages, evenly spaced in physical memory; what the area cuts at its ends is mapped alone. */
+  const mapSpaced = (slot: number, frame: number, count: number, spacing: number): boolean => {
+    const one = (n: number): boolean => mapRun(slot + n, frame + n * spacing, 1)
+    const from = slot === start && sourceOffset > 0 ? 1 : 0
+    const endsInPage = (sourceOffset + lastOffset - firstOffset + 1) % PAGE !== 0
+    const to = slot + count === end && endsInPage ? count - 1 : count
+    if (domain.mapSpaced === undefined || to - from < 2) {
+      for (let n = 0; n < count; n += 1) if (!one(n)) return false
+      return true
+    }
+    if (from > 0 && !one(0)) return false
+    const iova = mappedTo as Iova
+    const bytes = BigInt((to - from) * PAGE)
+    const first = physAddress(frame + from * spacing, 0)
+    const apart = BigInt(spacing * PAGE) as ByteLength
+    const result = domain.mapSpaced(iova, first, apart, to - from, protection)
+    if (result instanceof Refusal) {
+      refusal = result
+      return false
+    }
+    mappedTo = iova + bytes
+    return to === count || one(to)
+  }
   const mapPages = (run: PageRun, slot: number): boolean =>
-    frames.forEachConsecutive(run, (frame, page, count) =>
-      mapRun(slot + page - run.page, frame, count),
+    frames.forEachEven(run, (frame, page, count, spacing) =>
+      spacing === 1
+        ? mapRun(slot + page - run.page, frame, count)
+        : mapSpaced(slot + page - run.page, frame, count, spacing),
     )
   if (source.dmaBuf !== undefined) {
     const { pages } = source.dmaBuf.attachment

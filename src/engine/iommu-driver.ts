@@ -187,6 +187,17 @@ export interface PagingDomain extends Domain {
     prot: Protection,
     largestPage?: ByteLength,
   ): Result<void>
+  /**
+   * Maps `count` CPU pages, page n to `phys + n * spacing`, as that many calls of `map` would, all or
+   * nothing. Memory that is scattered evenly is mapped so where a driver offers it.
+   */
+  mapSpaced?(
+    iova: Iova,
+    phys: PhysAddr,
+    spacing: ByteLength,
+    count: number,
+    prot: Protection,
+  ): Result<void>
   /** Removes exactly the range; cannot fail. */
   unmap(iova: Iova, length: ByteLength): void
   iovaToPhys(iova: Iova): PhysAddr | undefined

@@ -23,6 +23,8 @@ import type { TableMemory } from './table-memory.ts'
 import { TableMemoryExhaustedError, TableTree } from './table-tree.ts'
 import { log2Floor, trailingZeros } from './trailing-zeros.ts'
 
+const CPU_PAGE = 4096n
+
 /** Why writing stopped early; the caller turns it into a reason. */
 type WriteFailure = 'taken' | 'memory'
 
@@ -76,14 +78,53 @@ export class PageTable extends TableTree {
     if (!this.growTo(page + units)) return refuse(TableMemoryExhausted, call)
     const sizeLimit = largest === undefined ? 64 : log2Floor(Number(largest >> shift))
     const written = this.#writeRun(page, Number(phys >> shift), units, protection, sizeLimit)
-    if (written === units) return
+    return written === units ? undefined : this.#undo(call, page, written)
+  }
+
+  /** Takes back what a failing call wrote, and says why it failed. */
+  #undo(
+    call: { iova: Iova; phys: PhysAddr; length: ByteLength },
+    page: number,
+    written: number,
+  ): Refusal {
     const failure = this.#failure
     this.#failure = undefined
     if (written > 0) this.removeUnits(page, written)
-    const taken = (iova + (BigInt(written) << shift)) as Iova
+    const taken = (call.iova + BigInt(written) * this.granule) as Iova
     if (failure === 'memory') return refuse(TableMemoryExhausted, call)
     if (failure === 'taken') return this.refuseTaken({ ...call, taken })
     return refuse(TableMapMisaligned, { ...call, pageSizes: this.geometry.pageSizes })
+  }
+
+  /**
+   * Maps `count` CPU pages, page n to `phys + n * spacing`, as that many calls of `map` would (no leaf
+   * spans two of them), at the cost of one. `spacing` is a multiple of the CPU page.
+   */
+  mapSpaced(
+    iova: Iova,
+    phys: PhysAddr,
+    spacing: ByteLength,
+    count: number,
+    protection: Protection,
+  ): Result<void> {
+    const length = (BigInt(count) * CPU_PAGE) as ByteLength
+    const call = { iova, phys, length }
+    const lastPhys = (phys + BigInt(count - 1) * spacing) as PhysAddr
+    const refusal =
+      this.checkMap(iova, phys, length, protection) ??
+      this.checkMap(iova, lastPhys, length, protection)
+    if (refusal !== undefined) return refusal
+    const shift = BigInt(this.format.granuleShift)
+    const page = this.pageInTable(iova)
+    const perPage = Number(CPU_PAGE >> shift)
+    const units = count * perPage
+    if (page === undefined || !this.#reach(page, units))
+      return refuse(TableOutOfReach, { ...call, iovaBits: this.geometry.iovaBits })
+    if (!this.growTo(page + units)) return refuse(TableMemoryExhausted, call)
+    const frame = Number(phys >> shift)
+    const step = Number(spacing >> shift)
+    const written = this.#writeSpaced(page, frame, step, count, perPage, protection)
+    return written === units ? undefined : this.#undo(call, page, written)
   }
 
   /** Removes mappings upwards from `iova`; returns the bytes removed, by the rules of 07 §1.7. */
@@ -193,12 +234,36 @@ export class PageTable extends TableTree {
     return done
   }
 
+  /** One entry for each page where a page is one entry, else page by page. */
+  #writeSpaced(
+    page: number,
+    frame: number,
+    step: number,
+    count: number,
+    perPage: number,
+    protection: Protection,
+  ): number {
+    const size = log2Floor(perPage)
+    const aligned = Math.min(trailingZeros(page), trailingZeros(frame), trailingZeros(step))
+    if (aligned >= size && this.largestSize(size) === size)
+      return this.#writeEntries(page, frame, size, count, protection, step)
+    let written = 0
+    for (let n = 0; n < count; n++) {
+      const here = this.#writeRun(page + n * perPage, frame + n * step, perPage, protection, 64)
+      written += here
+      if (here < perPage) break
+    }
+    return written
+  }
+
+  /** `step`: units from the frame of one entry to that of the next; an entry's size where they touch. */
   #writeEntries(
     page: number,
     frame: number,
     size: number,
     count: number,
     protection: Protection,
+    step = 2 ** size,
   ): number {
     const { format } = this
     const level = Math.floor(size / format.indexBits)
@@ -207,6 +272,7 @@ export class PageTable extends TableTree {
     const contiguous = items > 1
     const { lo: attributesLow, hi: attributesHigh } = format.leaf(level, contiguous, protection)
     let written = 0
+    let target = frame
     let left = count
     while (left > 0) {
       const table = this.#tableFor(page + written, level)
@@ -223,8 +289,8 @@ export class PageTable extends TableTree {
           if (format.present(lo, hi) && !this.#clearForLeaf(table, first + n * items + i, level))
             return written
         }
-        const plain = frame + written
-        const coded = contiguous ? (format.sizeCode?.(plain, entry) ?? plain) : plain
+        const coded = contiguous ? (format.sizeCode?.(target, entry) ?? target) : target
+        target += step
         const field = format.field(coded)
         const lo = field | attributesLow
         const hi = Math.floor(field / 2 ** 32) | attributesHigh

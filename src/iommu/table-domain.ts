@@ -59,6 +59,16 @@ export abstract class TableDomain implements PagingDomain {
     return this.table.map(iova, phys, length, prot, largestPage)
   }
 
+  mapSpaced(
+    iova: Iova,
+    phys: PhysAddr,
+    spacing: ByteLength,
+    count: number,
+    prot: Protection,
+  ): Result<void> {
+    return this.table.mapSpaced(iova, phys, spacing, count, prot)
+  }
+
   unmap(iova: Iova, length: ByteLength): void {
     const removed = this.table.unmap(iova, length)
     // Nothing at all is there where a dma-buf was revoked. Else the engine unmaps whole runs that it
