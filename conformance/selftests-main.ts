@@ -41,7 +41,7 @@ interface Outcome {
 
 const underRun = (program: SelftestProgram, directory: string): Outcome => {
   const [command = '', ...rest] = [
-    ...runPrefix(['--quiet', ...program.runOptions]),
+    ...runPrefix(program.runOptions),
     join(directory, program.name),
     ...program.arguments,
   ]
@@ -123,9 +123,11 @@ const runOne = async (
   console.log(
     `\n${program.name}: ${results.size} of ${recorded.size} tests, ${seconds.toFixed(1)} s, ${differences.length} unlike Linux ${RECORDED_LINUX}`,
   )
-  console.log(table(results, differences))
-  for (const difference of differences) console.log(explain(difference))
-  if (results.size === 0) console.log(output.slice(-2000))
+  if (results.size === 0) console.log(`  It printed no results, but: ${output.slice(-2000)}`)
+  else {
+    console.log(table(results, differences))
+    for (const difference of differences) console.log(explain(difference))
+  }
   return unexplained.length
 }
 
