@@ -32,6 +32,8 @@ const { values: options } = parseArgs({
     /** Writes the whole script and both transcripts there, for a closer look. */
     keep: { type: 'string' },
     differences: { type: 'string', default: '1' },
+    /** Reports sequences up to the difference, as they are: shrinking one takes many boots. */
+    whole: { type: 'boolean', default: false },
   },
 })
 
@@ -66,7 +68,8 @@ const readable = (lines: readonly string[]): string =>
     .join(' | ')
 
 const report = ({ sequence, call, expected, got }: Difference, door: string): string => {
-  const lines = sequence.calls.map(({ text }, i) => `  ${i + 1}. ${text}`)
+  const shown = call < 0 ? sequence.calls : sequence.calls.slice(0, call + 1)
+  const lines = shown.map(({ text }, i) => `  ${i + 1}. ${text}`)
   const which = call < 0 ? 'the set-up or the end of the sequence' : `call ${call + 1}`
   return [
     `DIFFERENCE in sequence ${sequence.title}, at ${which}:`,
@@ -102,7 +105,7 @@ const main = async (): Promise<number> => {
     for (const { sequence, call } of found.slice(0, 20))
       console.log(`  ${sequence.title}: ${sequence.calls[call]?.text ?? 'set-up or end'}`)
     for (const difference of found.slice(0, Number(options.differences)))
-      console.log(report(await shrink(difference, kernel, play), name))
+      console.log(report(options.whole ? difference : await shrink(difference, kernel, play), name))
   }
   return differences === 0 ? 0 : 1
 }

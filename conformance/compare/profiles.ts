@@ -1,4 +1,4 @@
 /** The kinds of random sequence. */
-import { containerProfile, coreProfile, type Profile } from './sequence.ts'
+import { containerProfile, coreProfile, mockProfile, type Profile } from './sequence.ts'
 
-export const profiles: readonly Profile[] = [coreProfile, containerProfile]
+export const profiles: readonly Profile[] = [coreProfile, containerProfile, mockProfile]

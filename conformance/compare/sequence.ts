@@ -1,8 +1,10 @@
 /** Random sequences: how they are made, played, and compared. */
 import { B, slotFd } from '../places.ts'
-import { memorySetUp, printedLines, type RandomCall } from './call.ts'
+import { memorySetUp, printedLines, type RandomCall, structCall } from './call.ts'
 import { containerCall } from './container-calls.ts'
 import { coreCall, MEMFD, NOT_MEMORY, Remembered } from './core-calls.ts'
+import { mockCalls } from './mock/calls.ts'
+import { BUFFER_PAGES } from './mock/pieces.ts'
 import { Random } from './random.ts'
 
 export interface Sequence {
@@ -64,6 +66,27 @@ export const containerProfile: Profile = {
     const one = (): RandomCall =>
       random.chance(70) ? containerCall(random, remembered) : coreCall(random, remembered)
     return [...begin(random, true), ...repeat(count, one)]
+  },
+}
+
+const mockSetUp: readonly string[] = [
+  ...memorySetUp,
+  `mmap ${B} ${BUFFER_PAGES * 0x1000} rw shared`,
+  'open 0 /dev/iommu 2',
+]
+
+/** One IOAS without large pages, mostly with a mock device and a nesting parent. */
+const mockBegin: readonly RandomCall[] = [
+  structCall('IOAS_ALLOC', {}),
+  structCall('OPTION', { option_id: 1, op: 0, object_id: 1, val64: 0n }),
+]
+
+export const mockProfile: Profile = {
+  name: 'mock',
+  setUp: mockSetUp,
+  calls: (random, count) => {
+    const setUp = [...mockSetUp, ...mockBegin.flatMap(({ lines }) => lines)]
+    return [...mockBegin, ...mockCalls(random, count, setUp)]
   },
 }
 
