@@ -1,7 +1,14 @@
 /** The pages behind a range of the caller's memory, in order, looked up as Linux faults them in. */
 import type { UserVa } from '../../abi/brands.ts'
 import type { Call, PageObject } from '../../engine/ports.ts'
-import { Refusal } from '../../engine/reason.ts'
+import { Refusal, reasonKind, refuse } from '../../engine/reason.ts'
+
+export const CallerPageAtTheEnd = reasonKind<{ address: bigint }>({
+  code: 'caller-page-at-the-end',
+  errno: 'EOVERFLOW',
+  cite: '05 §A.7 op 7, as observed',
+  say: ({ address }) => `the page of 0x${address.toString(16)} ends at 2^64`,
+})
 
 export interface CallerPage {
   /** First byte of the range in this page. */
@@ -12,6 +19,7 @@ export interface CallerPage {
 }
 
 const BATCH = 512n
+const LAST_PAGE = (1n << 52n) - 1n
 
 /** Looked up for reading, a batch at a time; a batch that fails as a whole is looked up page by page. */
 export function* callerPages(call: Call, from: UserVa, length: bigint): Generator<CallerPage> {
@@ -19,6 +27,10 @@ export function* callerPages(call: Call, from: UserVa, length: bigint): Generato
   let at: bigint = from
   while (at < end) {
     const first = at >> 12n
+    if (first >= LAST_PAGE) {
+      yield { address: at, object: refuse(CallerPageAtTheEnd, { address: at }), page: 0 }
+      return
+    }
     const last = (end - 1n) >> 12n
     const count = last - first + 1n < BATCH ? last - first + 1n : BATCH
     const { addressSpace } = call.process
