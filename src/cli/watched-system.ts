@@ -1,6 +1,7 @@
 /** What the supervisor serves and who watches it: the machine, the trace, the diagnosis. */
 import type { Fd } from '../abi/brands.ts'
 import type { EngineEvent } from '../engine/events.ts'
+import { FaultInjector } from '../engine/fault-injection.ts'
 import type { Observer, Stamp } from '../engine/observer.ts'
 import type { CallWatch, HostedSystem } from '../host/hosted-system.ts'
 import { Diagnosis } from '../watch/diagnosis.ts'
@@ -26,6 +27,8 @@ export const watchedSystem = (config: RunConfig): HostedSystem => {
   const countdown = failureCountdown(config.failNth)
   return {
     nodes: () => machine.nodes(),
+    lockedPages: (space) => machine.lockedMemory.ofSpace(space),
+    ...(config.testInterface ? { faults: new FaultInjector() } : {}),
     ...(countdown === undefined ? {} : { fails: countdown }),
     ...(stamper === undefined ? {} : { watch: stamper.watch(() => machine.beginCall()) }),
     programEnded: () => {

@@ -69,12 +69,12 @@ export class HostAddressSpace implements AddressSpace, Mapper {
   readonly #pid: number
   readonly #shared: SharedMemory
   /** /proc/PID/mem: this memory, whatever the process executes later; reads nothing once it is gone. */
-  readonly #mem: number
+  #mem: number
   readonly #window: Block
   readonly #vmas: Vmas
   readonly #private: MemoryObject
   /** Ranges of pages whose private memory was replaced while held: later pages there are other pages. */
-  readonly #replaced: { first: number; count: number; object: MemoryObject }[] = []
+  readonly #replaced: { first: number; end: number; object: MemoryObject }[] = []
   #ended = false
 
   constructor(sys: Sys, pid: number, shared: SharedMemory) {
@@ -213,10 +213,8 @@ export class HostAddressSpace implements AddressSpace, Mapper {
     const runs: PageRun[] = []
     const end = page + count
     for (let at = page; at < end; ) {
-      const over = this.#replaced.findLast(
-        (range) => at >= range.first && at < range.first + range.count,
-      )
-      let to = over === undefined ? end : Math.min(end, over.first + over.count)
+      const over = this.#replaced.findLast((range) => at >= range.first && at < range.end)
+      let to = Math.min(end, over?.end ?? end)
       for (const range of this.#replaced)
         if (range !== over && range.first > at && range.first < to) to = range.first
       runs.push({ object: over?.object ?? this.#private, page: at, count: to - at })
@@ -225,13 +223,62 @@ export class HostAddressSpace implements AddressSpace, Mapper {
     return runs
   }
 
+  areas(): readonly Vma[] {
+    return this.#vmas.within(0, END_OF_USER)
+  }
+
+  /**
+   * The process is about to unmap or replace [start, end), addresses: pages that are held keep their
+   * content; whatever will be there afterwards are other pages (01 §18).
+   */
+  replacing(start: number, end: number): void {
+    const first = Math.floor(start / PAGE_SIZE)
+    const last = Math.ceil(end / PAGE_SIZE)
+    for (const run of this.#privateRuns(first, last - first)) {
+      const { object } = run
+      if (!(object instanceof MemoryObject)) continue
+      for (const [from, to] of object.heldWithin(run.page, run.page + run.count)) {
+        object.save(from, to)
+        this.#replaced.push({ first: from, end: to, object: this.#newPrivate() })
+      }
+    }
+    this.#shared.unmapping(this, start, end)
+  }
+
+  /** The process is perhaps about to lose all its memory: by exit, or by an execve that succeeds. */
+  ending(): void {
+    for (const object of [this.#private, ...this.#replaced.map((range) => range.object)])
+      object.save(0, END_OF_USER / PAGE_SIZE)
+    this.#shared.unmapping(this, 0, END_OF_USER)
+  }
+
+  /** It has not lost it. */
+  notEnded(): void {
+    this.#private.unsave()
+  }
+
+  /** The process is gone; what was saved of its memory stays. */
+  close(): void {
+    this.#ended = true
+    this.#shared.forget(this)
+    this.#vmas.close()
+    if (this.#mem >= 0) this.#sys.call('close', this.#mem)
+    this.#mem = -1
+  }
+
   hold(runs: readonly PageRun[]): void {
-    for (const run of runs)
-      if (run.object instanceof MemoryObject) run.object.hold(run.page, run.count)
+    for (const { object, page, count } of runs)
+      if (object instanceof MemoryObject) {
+        object.hold(page, count)
+        this.#shared.heldPages += count
+      }
   }
 
   release(runs: readonly PageRun[]): void {
-    for (const run of runs)
-      if (run.object instanceof MemoryObject) run.object.release(run.page, run.count)
+    for (const { object, page, count } of runs)
+      if (object instanceof MemoryObject) {
+        object.release(page, count)
+        this.#shared.heldPages -= count
+      }
   }
 }

@@ -69,6 +69,8 @@ const numbers = {
   readlink: [89, -1],
   setpgid: [109, 154],
   capget: [125, 90],
+  capset: [126, 91],
+  pivot_root: [155, 41],
   prctl: [157, 167],
   chroot: [161, 51],
   gettid: [186, 178],

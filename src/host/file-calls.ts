@@ -6,6 +6,7 @@ import type { SyscallName } from './arch.ts'
 import { FileRegions } from './file-regions.ts'
 import { hostedFile } from './hosted-file.ts'
 import type { HostedFile } from './open-files.ts'
+import { mapOver } from './process-calls.ts'
 import { type Handler, reportAnswered, type Server } from './server.ts'
 import { hostedStat, writeStat } from './stat.ts'
 
@@ -56,8 +57,16 @@ const countMappings = (
     file?.mappingsOf?.(fileOffset(BigInt(offset)), counts.get(offset) ?? 0)
 }
 
+const MAP_FIXED = 0x10
+const MAP_ANONYMOUS = 0x20
+
 const mmap: Handler = (server) => {
   const { notifications } = server
+  if ((notifications.int(3) & MAP_FIXED) !== 0) mapOver(server)
+  if ((notifications.int(3) & MAP_ANONYMOUS) !== 0) {
+    notifications.proceed()
+    return
+  }
   const hosted = hostedFile(server, notifications.int(4))
   if (hosted?.file === undefined) {
     if (hosted?.pathOnly) notifications.fail(Errno.EBADF)

@@ -1,5 +1,5 @@
 /** A client process as the engine sees it. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { type ByteLength, byteLength, MAX_U64 } from '../abi/brands.ts'
 import type { Capability, Process } from '../engine/ports.ts'
 import { HostAddressSpace } from './address-space.ts'
@@ -16,9 +16,6 @@ const CAPABILITY_BIT: Readonly<Record<Capability, number>> = {
   CAP_SYS_RESOURCE: 1 << 24,
 }
 
-/** The user namespace that the kernel starts with; the number is fixed. */
-const INITIAL_USER_NAMESPACE = new TextEncoder().encode('user:[4026531837]')
-
 /** Version of the structures that capget takes: header and two words of each set. */
 const CAPABILITY_VERSION = 0x2008_0522
 const CAPABILITY_DATA = 16
@@ -32,6 +29,8 @@ export class HostProcess implements Process {
   #addressSpace: HostAddressSpace | undefined
   #mayHaveExecuted = false
   #name: string | undefined
+  /** Capabilities that it no longer counts as having. */
+  #givenUp = 0
   #uid = 0
   /** Effective UID when the real one was read; -1 before. */
   #uidReadAt = -1
@@ -52,6 +51,7 @@ export class HostProcess implements Process {
   }
 
   close(): void {
+    this.#addressSpace?.close()
     if (this.#directory >= 0) this.#sys.call('close', this.#directory)
   }
 
@@ -93,6 +93,7 @@ export class HostProcess implements Process {
     if (this.#mayHaveExecuted) {
       this.#mayHaveExecuted = false
       if (this.#addressSpace?.gone) this.#addressSpace = undefined
+      else this.#addressSpace?.notEnded()
     }
     this.#addressSpace ??= new HostAddressSpace(this.#sys, this.pid, this.#shared)
     return this.#addressSpace
@@ -102,11 +103,25 @@ export class HostProcess implements Process {
     return this.#addressSpace
   }
 
+  /**
+   * Root is root on the simulated machine, also where a container's runtime has taken the capability from
+   * everybody: then a process whose effective user is root counts as having it, until it gives it up.
+   * In a user namespace that the program makes, nobody has any (01 §17.3).
+   */
   capable(capability: Capability): boolean {
-    return (
-      (this.#effectiveCapabilities() & CAPABILITY_BIT[capability]) !== 0 &&
-      this.#inInitialUserNamespace()
-    )
+    const bit = CAPABILITY_BIT[capability]
+    if (!this.#inOurUserNamespace()) return false
+    if ((this.#effectiveCapabilities() & bit) !== 0) return true
+    return (withheld() & bit) !== 0 && (this.#givenUp & bit) === 0 && this.#effectiveUid() === 0
+  }
+
+  /**
+   * It calls capset with this effective set (the first 32). A call that takes nothing away that it has
+   * gives up what it only counts as having: CAP_IPC_LOCK, the one whose lack a program can want.
+   */
+  setsCapabilities(effective: number): void {
+    if ((this.#effectiveCapabilities() & ~effective) === 0)
+      this.#givenUp |= CAPABILITY_BIT.CAP_IPC_LOCK
   }
 
   /** The first 32. */
@@ -118,14 +133,13 @@ export class HostProcess implements Process {
     return result === 0 ? view.getUint32(CAPABILITY_DATA, true) : 0
   }
 
-  #inInitialUserNamespace(): boolean {
+  /** The namespace that we are in stands for the machine's initial one. */
+  #inOurUserNamespace(): boolean {
     const { address, bytes } = this.#sys.scratch
     const path = pathAt(this.#sys, 'ns/user')
     const length = this.#sys.call('readlinkat', this.#directory, path, address, bytes.length)
-    return (
-      length === INITIAL_USER_NAMESPACE.length &&
-      INITIAL_USER_NAMESPACE.every((byte, i) => bytes[i] === byte)
-    )
+    const ours = ourUserNamespace()
+    return length === ours.length && ours.every((byte, i) => bytes[i] === byte)
   }
 
   memlockLimit(): ByteLength {
@@ -152,3 +166,20 @@ export class HostProcess implements Process {
     }
   }
 }
+
+const once = <T>(make: () => T): (() => T) => {
+  let value: T | undefined
+  return () => {
+    value ??= make()
+    return value
+  }
+}
+
+const ourUserNamespace = once(() => new TextEncoder().encode(readlinkSync('/proc/self/ns/user')))
+
+/** Of the first 32 capabilities, those that nobody who runs under us can have. */
+const withheld = once(() => {
+  const status = readFileSync('/proc/self/status', 'latin1')
+  const bounding = BigInt(`0x${/^CapBnd:\t([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`)
+  return ~Number(bounding & 0xffff_ffffn)
+})

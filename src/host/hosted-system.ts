@@ -3,8 +3,9 @@
  * run together (cli/) makes one from a machine; host/ knows no more of it than this.
  */
 import type { EngineEvent } from '../engine/events.ts'
+import type { FaultInjector } from '../engine/fault-injection.ts'
 import type { DeviceNode } from '../engine/node.ts'
-import type { FallibleStep } from '../engine/ports.ts'
+import type { AddressSpace, FallibleStep } from '../engine/ports.ts'
 import type { Result } from '../engine/reason.ts'
 import type { Transfers } from './traps.ts'
 
@@ -54,6 +55,10 @@ export interface HostedSystem {
   readonly opaqueDirectories?: readonly string[]
   /** Which reads and writes are trapped (traps.ts); `all` if absent. */
   readonly transfers?: Transfers
+  /** What the engine has charged to an address space, in pages; shown in /proc/PID/status (01 §17.4). */
+  lockedPages?(space: AddressSpace): { readonly pinned: number; readonly locked: number }
+  /** Fault injection by /proc/PID/task/TID/fail-nth, with what Linux has in debugfs for it (05 §B.10). */
+  readonly faults?: FaultInjector
   /** Must this step of a call by this thread fail? (fault injection beside /proc/.../fail-nth) */
   fails?(tid: number, step: FallibleStep): boolean
   /**

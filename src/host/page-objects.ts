@@ -1,13 +1,13 @@
 /**
  * Memory objects behind pages that the engine has taken, and how their content is reached: through a
- * process that maps them, or, when nobody does any more, from what was saved before that.
+ * process that maps them or a descriptor, or, when nobody has them any more, from what was saved before.
  */
+import { PageCounts } from '../engine/page-counts.ts'
 import type { PageObject } from '../engine/ports.ts'
 import { PAGE_SIZE } from './kernel.ts'
 
-/** Somebody who can read and write pages of an object now. */
+/** A way to the content of an object's pages; false where it does not lead (any more). */
 export interface Reach {
-  /** False when this way is gone for good. */
   read(page: number, offset: number, into: Uint8Array): boolean
   write(page: number, offset: number, bytes: Uint8Array): boolean
 }
@@ -15,85 +15,77 @@ export interface Reach {
 export class MemoryObject implements PageObject {
   readonly name: string
   readonly contiguity: number
-  /** Ways to the content, the most recent first. */
+  /** The most recent first. */
   #reaches: Reach[] = []
-  /** Pages whose content nobody maps any more. */
+  /** Finds another way when none of those known leads to a page. */
+  readonly #search: (page: number) => Reach | undefined
+  /** Pages that nobody has any more. */
   readonly #saved = new Map<number, Uint8Array>()
-  /** How often the engine holds the run of `count` pages from `page`: key `page:count`. */
-  readonly #held = new Map<string, { page: number; count: number; times: number }>()
+  readonly #held = new PageCounts()
 
-  constructor(name: string, contiguity: number) {
+  constructor(
+    name: string,
+    contiguity: number,
+    search: (page: number) => Reach | undefined = () => undefined,
+  ) {
     this.name = name
     this.contiguity = contiguity
+    this.#search = search
   }
 
   reachedBy(reach: Reach): void {
     this.#reaches.unshift(reach)
   }
 
-  get reachable(): boolean {
-    return this.#reaches.length > 0
-  }
-
-  /** A way to the content closes: other ways, or what was saved, remain. */
   lose(reach: Reach): void {
     this.#reaches = this.#reaches.filter((other) => other !== reach)
   }
 
   hold(page: number, count: number): void {
-    const key = `${page}:${count}`
-    const run = this.#held.get(key)
-    if (run === undefined) this.#held.set(key, { page, count, times: 1 })
-    else run.times += 1
+    this.#held.add(page, page + count)
   }
 
   release(page: number, count: number): void {
-    const key = `${page}:${count}`
-    const run = this.#held.get(key)
-    if (run === undefined) return
-    run.times -= 1
-    if (run.times > 0) return
-    this.#held.delete(key)
-    if (this.#held.size === 0) this.#saved.clear()
+    for (const [from, to] of this.#held.remove(page, page + count))
+      if (this.#saved.size > 0) for (let at = from; at < to; at++) this.#saved.delete(at)
   }
 
   get isHeld(): boolean {
-    return this.#held.size > 0
+    return !this.#held.isEmpty
   }
 
-  /** The held pages in [first, first+count), as runs, overlapping ones included. */
-  heldWithin(first: number, count: number): { page: number; count: number }[] {
-    const found: { page: number; count: number }[] = []
-    for (const run of this.#held.values()) {
-      const start = Math.max(first, run.page)
-      const end = Math.min(first + count, run.page + run.count)
-      if (start < end) found.push({ page: start, count: end - start })
+  /** The pages held in [start, end), as [from, to) ranges. */
+  heldWithin(start: number, end: number): [from: number, to: number][] {
+    const held: [number, number][] = []
+    let at = start
+    for (const [from, to] of this.#held.free(start, end)) {
+      if (from > at) held.push([at, from])
+      at = to
     }
-    return found
+    if (at < end) held.push([at, end])
+    return held
   }
 
-  /** Keeps the present content of held pages in [first, first+count). */
-  save(first: number, count: number): void {
-    for (const run of this.heldWithin(first, count))
-      for (let page = run.page; page < run.page + run.count; page++) {
-        if (this.#saved.has(page)) continue
+  /** Keeps the present content of the held pages in [start, end). */
+  save(start: number, end: number): void {
+    for (const [from, to] of this.heldWithin(start, end))
+      for (let page = from; page < to; page++) {
         const bytes = new Uint8Array(PAGE_SIZE)
-        if (this.read(page, 0, bytes)) this.#saved.set(page, bytes)
+        if (!this.#saved.has(page) && this.read(page, 0, bytes)) this.#saved.set(page, bytes)
       }
   }
 
-  /** What was saved in [first, first+count) is not needed: the pages live on. */
-  unsave(first: number, count: number): void {
-    for (const page of [...this.#saved.keys()])
-      if (page >= first && page < first + count) this.#saved.delete(page)
+  /** What was saved is not needed: the memory lives on. */
+  unsave(): void {
+    this.#saved.clear()
   }
 
   read(page: number, offset: number, into: Uint8Array): boolean {
     return this.#each(page, offset, into.length, (at, within, from, to) => {
       const saved = this.#saved.get(at)
-      if (saved === undefined)
-        return this.#reaches.some((reach) => reach.read(at, within, into.subarray(from, to)))
-      into.set(saved.subarray(within, within + to - from), from)
+      const part = into.subarray(from, to)
+      if (saved === undefined) return this.#reach(at, (reach) => reach.read(at, within, part))
+      part.set(saved.subarray(within, within + part.length))
       return true
     })
   }
@@ -101,11 +93,19 @@ export class MemoryObject implements PageObject {
   write(page: number, offset: number, bytes: Uint8Array): boolean {
     return this.#each(page, offset, bytes.length, (at, within, from, to) => {
       const saved = this.#saved.get(at)
-      if (saved === undefined)
-        return this.#reaches.some((reach) => reach.write(at, within, bytes.subarray(from, to)))
-      saved.set(bytes.subarray(from, to), within)
+      const part = bytes.subarray(from, to)
+      if (saved === undefined) return this.#reach(at, (reach) => reach.write(at, within, part))
+      saved.set(part, within)
       return true
     })
+  }
+
+  #reach(page: number, go: (reach: Reach) => boolean): boolean {
+    if (this.#reaches.some(go)) return true
+    const found = this.#search(page)
+    if (found === undefined) return false
+    this.#reaches.unshift(found)
+    return go(found)
   }
 
   /** In one piece while nothing is saved, else page by page. */
@@ -115,7 +115,7 @@ export class MemoryObject implements PageObject {
     length: number,
     part: (page: number, offset: number, from: number, to: number) => boolean,
   ): boolean {
-    if (this.#saved.size === 0) return part(page, offset, 0, length)
+    if (this.#saved.size === 0 && part(page, offset, 0, length)) return true
     let at = page * PAGE_SIZE + offset
     for (let from = 0; from < length; ) {
       const within = at % PAGE_SIZE

@@ -9,6 +9,7 @@ import { Errno } from '../abi/errno.ts'
 import { openPath } from './client-memory.ts'
 import { AT_FDCWD, openFlags } from './kernel.ts'
 import type { HostedFile, OpenFiles } from './open-files.ts'
+import type { ProcFiles } from './proc-files.ts'
 import type { Block, Sys } from './sys.ts'
 import type { InodeKey, Tasks } from './tasks.ts'
 import type { Directory, SyntheticNode, Tree } from './tree.ts'
@@ -53,13 +54,15 @@ export class Paths {
   readonly #tree: Tree
   readonly #tasks: Tasks
   readonly #files: OpenFiles
+  readonly #proc: ProcFiles
   readonly #path: Block
   readonly #target: Block
   /** A process has perhaps changed its root: look before assuming that it is ours. */
   rootsMayDiffer = false
   readonly #realDirectories = new Map<string, { device: number; inode: number } | undefined>()
 
-  constructor(sys: Sys, tree: Tree, tasks: Tasks, files: OpenFiles) {
+  constructor(sys: Sys, tree: Tree, tasks: Tasks, files: OpenFiles, proc: ProcFiles) {
+    this.#proc = proc
     this.#sys = sys
     this.#tree = tree
     this.#tasks = tasks
@@ -173,8 +176,7 @@ export class Paths {
         if (!isFinal()) return error(Errno.ENOTDIR)
         return { type: options.follow ? 'descriptor' : 'descriptor-link', hosted: descriptor }
       }
-      if (isFinal() && !options.follow) return NATIVE
-      const target = this.#linkTarget(tid, at, name)
+      const target = isFinal() && !options.follow ? undefined : this.#linkTarget(tid, at, name)
       if (target === undefined) at = `${at}/${name}`
       else {
         const failed = enter(target)
@@ -182,7 +184,10 @@ export class Paths {
       }
     }
     const node = this.#directory(at)
-    if (node === undefined) return NATIVE
+    if (node === undefined) {
+      const file = this.#proc.find(at)
+      return file === undefined ? NATIVE : { type: 'node', node: file, path: at }
+    }
     return this.isReal(node) ? NATIVE : { type: 'node', node, path: at }
   }
 

@@ -10,6 +10,7 @@ import { Notifications } from './notifications.ts'
 import { OpenFiles } from './open-files.ts'
 import { pathCalls } from './path-calls.ts'
 import { Paths } from './paths.ts'
+import { ProcFiles } from './proc-files.ts'
 import { processCalls } from './process-calls.ts'
 import { ServedCall } from './served-call.ts'
 import { SharedMemory } from './shared-memory.ts'
@@ -27,6 +28,7 @@ export interface Server {
   readonly memory: ClientMemory
   readonly tasks: Tasks
   readonly files: OpenFiles
+  readonly shared: SharedMemory
   readonly paths: Paths
   readonly listings: Listings
   readonly openFlags: ReturnType<typeof openFlags>
@@ -50,8 +52,10 @@ export const createServer = (
     files.device,
     (device, inode) => files.find(device, inode) !== undefined,
   )
-  const fails = (tid: number, step: FallibleStep): boolean => system.fails?.(tid, step) ?? false
+  const fails = (tid: number, step: FallibleStep): boolean =>
+    (system.faults?.fails(tid, step) ?? false) || (system.fails?.(tid, step) ?? false)
   const tasks = new Tasks(sys, shared)
+  shared.mappers = () => tasks.addressSpaces()
   const call = new ServedCall({ sys, notifications, tasks, files, shared, memory, fails })
   const tree = new Tree(system)
   return {
@@ -62,7 +66,8 @@ export const createServer = (
     memory,
     tasks,
     files,
-    paths: new Paths(sys, tree, tasks, files),
+    shared,
+    paths: new Paths(sys, tree, tasks, files, new ProcFiles(system, tasks)),
     listings: new Listings(),
     openFlags: openFlags(sys.arch.name),
     call,

@@ -13,25 +13,29 @@ const WINDOW = 1 << 20
 export interface Mapper {
   readAt(address: number, into: Uint8Array): boolean
   writeAt(address: number, bytes: Uint8Array): boolean
+  /** What it maps now. */
+  areas(): readonly Vma[]
 }
 
+/** A part of an object that an address space maps. */
 interface MappedRange {
-  readonly mapper: Mapper
-  readonly start: number
-  readonly end: number
-  /** Page of the object at `start`. */
-  readonly page: number
+  readonly object: MemoryObject
+  readonly vma: Vma
   readonly reach: Reach
 }
 
 export class SharedMemory {
   readonly window: Block
+  /** How many pages the engine holds, counted as often as it holds them. While none, nothing that processes do to their memory matters. */
+  heldPages = 0
   readonly #objects = new Map<string, MemoryObject>()
-  readonly #ranges = new Map<MemoryObject, MappedRange[]>()
+  readonly #ranges = new Map<Mapper, MappedRange[]>()
   /** Device number of the kernel's internal tmpfs, where memfds and shared anonymous memory live. */
   readonly #internalDevice: number
-  /** Whether an inode of the internal tmpfs is a file of ours. */
+  /** Whether an inode is a file of ours. */
   readonly #ours: (device: number, inode: number) => boolean
+  /** All address spaces that may map something, whether or not they have ever made a mapping. */
+  mappers: () => Iterable<Mapper> = () => []
 
   constructor(sys: Sys, internalDevice: number, ours: (device: number, inode: number) => boolean) {
     this.window = sys.alloc(WINDOW)
@@ -56,48 +60,105 @@ export class SharedMemory {
     }
   }
 
-  /** The object that `vma` maps, now also reached through it. */
+  /** The object that `vma` of `mapper` maps, now also reached through it. */
   object(vma: Vma, mapper: Mapper): MemoryObject {
     const object = this.byInode(vma.device, vma.inode, vma.name, vma.pageSize)
-    const ranges = this.#ranges.get(object) ?? []
-    this.#ranges.set(object, ranges)
+    const ranges = this.#ranges.get(mapper) ?? []
+    this.#ranges.set(mapper, ranges)
     const known = ranges.some(
-      (range) => range.mapper === mapper && range.start <= vma.start && range.end >= vma.end,
+      (range) =>
+        range.object === object && range.vma.start <= vma.start && range.vma.end >= vma.end,
     )
     if (!known) {
-      const range = mappedRange(vma, mapper)
-      ranges.push(range)
-      object.reachedBy(range.reach)
+      const reach = reachThrough(vma, mapper)
+      ranges.push({ object, vma, reach })
+      object.reachedBy(reach)
     }
     return object
   }
 
   byInode(device: number, inode: number, name: string, pageSize: number): MemoryObject {
     const key = `${device}:${inode}`
-    let object = this.#objects.get(key)
-    if (object === undefined) {
-      object = new MemoryObject(name, pageSize / PAGE_SIZE)
-      this.#objects.set(key, object)
-    }
+    const known = this.#objects.get(key)
+    if (known !== undefined) return known
+    const object: MemoryObject = new MemoryObject(name, pageSize / PAGE_SIZE, (page) =>
+      this.#search(device, inode, page, undefined),
+    )
+    this.#objects.set(key, object)
     return object
+  }
+
+  /** A way through any process that maps the page, other than `except`. */
+  #search(
+    device: number,
+    inode: number,
+    page: number,
+    except: Mapper | undefined,
+  ): Reach | undefined {
+    for (const mapper of this.mappers()) {
+      if (mapper === except) continue
+      for (const vma of mapper.areas())
+        if (vma.inode === inode && vma.device === device && covers(vma, page))
+          return reachThrough(vma, mapper)
+    }
+    return undefined
+  }
+
+  /** `mapper` is about to unmap [start, end): held pages that nobody else maps are saved. */
+  unmapping(mapper: Mapper, start: number, end: number): void {
+    const ranges = this.#ranges.get(mapper)
+    if (ranges === undefined) return
+    const kept: MappedRange[] = []
+    for (const range of ranges) {
+      const { object, vma, reach } = range
+      const from = Math.max(start, vma.start)
+      const to = Math.min(end, vma.end)
+      if (from >= to) kept.push(range)
+      else {
+        const page = (vma.offset + from - vma.start) / PAGE_SIZE
+        for (const [first, last] of object.heldWithin(page, page + (to - from) / PAGE_SIZE))
+          if (this.#search(vma.device, vma.inode, first, mapper) === undefined)
+            object.save(first, last)
+        object.lose(reach)
+        for (const rest of [part(vma, vma.start, from), part(vma, to, vma.end)]) {
+          if (rest === undefined) continue
+          const restReach = reachThrough(rest, mapper)
+          object.reachedBy(restReach)
+          kept.push({ object, vma: rest, reach: restReach })
+        }
+      }
+    }
+    this.#ranges.set(mapper, kept)
+  }
+
+  /** The address space is gone. */
+  forget(mapper: Mapper): void {
+    for (const { object, reach } of this.#ranges.get(mapper) ?? []) object.lose(reach)
+    this.#ranges.delete(mapper)
   }
 }
 
-const mappedRange = (vma: Vma, mapper: Mapper): MappedRange => {
-  const page = vma.offset / PAGE_SIZE
-  const address = (at: number, offset: number, length: number): number | undefined => {
-    const start = vma.start + (at - page) * PAGE_SIZE + offset
+const covers = (vma: Vma, page: number): boolean => {
+  const first = vma.offset / PAGE_SIZE
+  return page >= first && page < first + (vma.end - vma.start) / PAGE_SIZE
+}
+
+const part = (vma: Vma, start: number, end: number): Vma | undefined =>
+  start >= end ? undefined : { ...vma, start, end, offset: vma.offset + start - vma.start }
+
+const reachThrough = (vma: Vma, mapper: Mapper): Reach => {
+  const address = (page: number, offset: number, length: number): number | undefined => {
+    const start = vma.start + page * PAGE_SIZE - vma.offset + offset
     return start >= vma.start && start + length <= vma.end ? start : undefined
   }
-  const reach: Reach = {
-    read: (at, offset, into) => {
-      const start = address(at, offset, into.length)
+  return {
+    read: (page, offset, into) => {
+      const start = address(page, offset, into.length)
       return start !== undefined && mapper.readAt(start, into)
     },
-    write: (at, offset, bytes) => {
-      const start = address(at, offset, bytes.length)
+    write: (page, offset, bytes) => {
+      const start = address(page, offset, bytes.length)
       return start !== undefined && mapper.writeAt(start, bytes)
     },
   }
-  return { mapper, start: vma.start, end: vma.end, page, reach }
 }

@@ -3,6 +3,7 @@
  * one is a directory in /proc, which belongs to that very thread and answers ESRCH when it is gone.
  */
 import { readdirSync, readFileSync } from 'node:fs'
+import type { HostAddressSpace } from './address-space.ts'
 import { openPath, pathAt } from './client-memory.ts'
 import { HostProcess } from './host-process.ts'
 import { openFlags } from './kernel.ts'
@@ -46,7 +47,15 @@ export class Tasks {
   /** The thread with this ID, which must be waiting for us; undefined if it may not be looked at. */
   get(tid: number): Task | undefined {
     const known = this.#tasks.get(tid)
-    return known ?? this.#open(tid)
+    if (known === undefined) return this.#open(tid)
+    if (this.#inode(known.fds, '.') >= 0) return known
+    this.#forget(tid, known)
+    return this.#open(tid)
+  }
+
+  /** The thread last seen with this ID, without looking whether it is still the same. */
+  known(tid: number): Task | undefined {
+    return this.#tasks.get(tid)
   }
 
   #open(tid: number): Task | undefined {
@@ -69,20 +78,38 @@ export class Tasks {
     return process
   }
 
+  /** A process seen before that still lives. */
+  process(pid: number): HostProcess | undefined {
+    const known = this.#processes.get(pid)
+    return known?.alive() ? known : undefined
+  }
+
   /** All processes seen that may still live. */
   processes(): IterableIterator<HostProcess> {
     return this.#processes.values()
   }
 
+  /** Address spaces of all processes that we know, and of their descendants. */
+  *addressSpaces(): Generator<HostAddressSpace> {
+    for (const pid of this.#family()) {
+      const process = this.#processes.get(pid) ?? this.#process(pid)
+      if (process.alive()) yield process.addressSpace
+    }
+  }
+
   /** Everything mapped by the processes that we know and their descendants. */
   *allAreas(): Generator<Vma> {
+    for (const pid of this.#family()) yield* areasOf(pid)
+  }
+
+  *#family(): Generator<number> {
     const seen = new Set<number>()
     const queue = [...this.#processes.keys()]
     for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {
       if (seen.has(pid)) continue
       seen.add(pid)
       queue.push(...childrenOf(pid))
-      yield* areasOf(pid)
+      yield pid
     }
   }
 
@@ -107,7 +134,7 @@ export class Tasks {
    * system; both are 0 if it is not open.
    */
   descriptor(tid: number, fd: number): { task: Task; inode: InodeKey; device: number } | undefined {
-    let task = this.get(tid)
+    let task = this.#tasks.get(tid) ?? this.#open(tid)
     if (task === undefined) return undefined
     let result = this.#statFd(task.fds, fd)
     if (result !== 0 && result !== -ENOENT && result !== -EACCES) {
@@ -169,9 +196,14 @@ export class Tasks {
   }
 }
 
+/** The process that a thread belongs to; itself if it is gone. */
 const threadGroup = (tid: number): number => {
-  const match = /^Tgid:\t(\d+)/m.exec(readFileSync(`/proc/${tid}/status`, 'latin1'))
-  return match === null ? tid : Number(match[1])
+  try {
+    const match = /^Tgid:\t(\d+)/m.exec(readFileSync(`/proc/${tid}/status`, 'latin1'))
+    return match === null ? tid : Number(match[1])
+  } catch {
+    return tid
+  }
 }
 
 const childrenOf = (pid: number): number[] => {

@@ -4,6 +4,7 @@
  */
 import type { Trap } from './bpf.ts'
 
+const MAP_FIXED = 0x10
 const MAP_ANONYMOUS = 0x20
 
 /** Calls on a path. */
@@ -42,7 +43,10 @@ const files: readonly Trap[] = [
   { call: 'fstat' },
   {
     call: 'mmap',
-    when: [[{ argument: 3, mask: MAP_ANONYMOUS, is: 'equal', value: 0 }]],
+    when: [
+      [{ argument: 3, mask: MAP_ANONYMOUS, is: 'equal', value: 0 }],
+      [{ argument: 3, mask: MAP_FIXED, is: 'equal', value: MAP_FIXED }],
+    ],
   },
   { call: 'getdents64' },
   { call: 'fsync' },
@@ -100,8 +104,30 @@ const transfers = (which: Transfers): readonly Trap[] => {
   ]
 }
 
-/** Calls after which what we know of a process does not hold. */
-const processes: readonly Trap[] = [{ call: 'execve' }, { call: 'execveat' }]
+const MADV_DONTNEED = 4
+const MADV_REMOVE = 9
+const MADV_DONTNEED_LOCKED = 24
+
+/** Calls that replace a process's memory, or parts of it: what the engine holds of it is saved before. */
+const processes: readonly Trap[] = [
+  { call: 'execve' },
+  { call: 'execveat' },
+  { call: 'exit_group' },
+  { call: 'capset' },
+  { call: 'chroot' },
+  { call: 'pivot_root' },
+  { call: 'setns' },
+  { call: 'munmap' },
+  { call: 'mremap' },
+  {
+    call: 'madvise',
+    when: [
+      [{ argument: 2, is: 'equal', value: MADV_DONTNEED }],
+      [{ argument: 2, is: 'equal', value: MADV_REMOVE }],
+      [{ argument: 2, is: 'equal', value: MADV_DONTNEED_LOCKED }],
+    ],
+  },
+]
 
 export const traps = (which: Transfers): readonly Trap[] => [
   ...files,

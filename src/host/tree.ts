@@ -1,5 +1,6 @@
 /** The overlay as a tree: synthetic nodes by name, directory by directory. */
 import type { DeviceNode as EngineDeviceNode } from '../engine/node.ts'
+import { faultInjectionFiles } from './fault-files.ts'
 import type { HostedSystem, SymbolicLink, TextFile } from './hosted-system.ts'
 
 export interface Device {
@@ -31,6 +32,7 @@ const FIRST_DYNAMIC_MINOR = 256
 
 export class Tree {
   readonly #system: HostedSystem
+  readonly #faultFiles = faultInjectionFiles()
   #root: Directory | undefined
   #names = new Set<string>()
   /** A minor once chosen stays with the path. */
@@ -68,7 +70,11 @@ export class Tree {
   }
 
   #build(): Directory {
-    const opaque = new Set(this.#system.opaqueDirectories)
+    const faultFiles = this.#system.faults === undefined ? undefined : this.#faultFiles
+    const opaque = new Set([
+      ...(this.#system.opaqueDirectories ?? []),
+      ...(faultFiles?.opaqueDirectories ?? []),
+    ])
     this.#names = new Set()
     const root: Directory = { kind: 'directory', opaque: false, entries: new Map(), path: '' }
     const directory = (parent: Directory, name: string): Directory => {
@@ -100,6 +106,7 @@ export class Tree {
         major: MAJORS[device.major],
         minor: device.minor ?? this.#minor(device.path),
       })
+    for (const { path, node } of faultFiles?.files ?? []) add(path, node)
     for (const { path, node } of this.#system.files?.() ?? []) add(path, node)
     return root
   }
