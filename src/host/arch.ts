@@ -57,6 +57,7 @@ const numbers = {
   socketpair: [53, 199],
   clone: [56, 220],
   execve: [59, 221],
+  exit: [60, 93],
   kill: [62, 129],
   fcntl: [72, 25],
   fsync: [74, 82],

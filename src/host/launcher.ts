@@ -66,6 +66,9 @@ export const launch = (request: Launch): void => {
   Atomics.store(words, Word.PID, pid)
   wake(sys, request.wake)
   if (pid > 0) wait(sys, request, pid)
+  // The thread ends here and now. Node's way of ending it would make calls that the filter catches, while
+  // the supervisor, who must answer them, waits for the thread to end.
+  sys.call('exit', 0)
 }
 
 /** The listener, or an errno negated. */
