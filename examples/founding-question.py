@@ -57,6 +57,8 @@ def say(text):
 
 def call(description, fd, request, argument=0):
     """One ioctl, told to the reader. Returns its result, or the OSError."""
+    if isinstance(argument, bytes):
+        argument = bytearray(argument)  # With bytes fcntl.ioctl would return a copy of them.
     try:
         result = fcntl.ioctl(fd, request, argument)
     except OSError as error:
