@@ -360,6 +360,19 @@ static void put(const char *path, const char *text) {
   }
 }
 
+/* Each line of /vfio-devices is the address of a PCI device that vfio-pci is to drive. */
+static void give_devices_to_vfio(void) {
+  char line[64], path[128];
+  FILE *list = fopen("/vfio-devices", "r");
+  while (list && fgets(line, sizeof line, list)) {
+    line[strcspn(line, "\n")] = 0;
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/driver_override", line);
+    put(path, "vfio-pci");
+    put("/sys/bus/pci/drivers_probe", line);
+  }
+  if (list) fclose(list);
+}
+
 static int as_init(void) {
   mkdir("/proc", 0755); mkdir("/sys", 0755); mkdir("/dev", 0755); mkdir("/tmp", 01777);
   mount("proc", "/proc", "proc", 0, NULL);
@@ -370,6 +383,7 @@ static int as_init(void) {
   mkdir("/dev/hugepages", 0755);
   mount("none", "/dev/hugepages", "hugetlbfs", 0, NULL);
   put("/proc/sys/vm/nr_hugepages", "128");
+  give_devices_to_vfio();
   struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
   setrlimit(RLIMIT_MEMLOCK, &unlimited);
 

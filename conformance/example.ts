@@ -60,6 +60,8 @@ export type Need =
   | 'huge-pages'
   /** The emulated devices of places.ts. */
   | 'scratch-devices'
+  /** The physical devices of places.ts, behind an Intel IOMMU, and a native container. */
+  | 'vfio-devices'
 
 export interface Example {
   readonly title: string

@@ -21,5 +21,17 @@ export const scratchDevices = [
   { name: 'scratch1', group: 8 },
 ] as const
 
+/**
+ * The physical devices of the examples that need 'vfio-devices', all driven by vfio-pci: two alone in
+ * their groups, two that share one. As the real kernel numbers them: groups in order of PCI addresses,
+ * /dev/vfio/devices/vfioX in this order.
+ */
+export const pciDevices = [
+  { address: '0000:00:10.0', group: 4 },
+  { address: '0000:00:11.0', group: 5 },
+  { address: '0000:00:12.0', group: 6 },
+  { address: '0000:00:12.1', group: 6 },
+] as const
+
 /** The descriptor number of a slot. */
 export const slotFd = (slot: number): number => 100 + slot

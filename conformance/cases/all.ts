@@ -6,6 +6,7 @@ import * as hardware from './01-22-hardware.ts'
 import * as map from './01-22-map.ts'
 import * as container from './02-08-container.ts'
 import * as emulated from './02-08-emulated.ts'
+import * as physical from './02-08-physical.ts'
 import * as access from './04-12-access.ts'
 import * as events from './04-12-events.ts'
 import * as viommu from './04-12-viommu.ts'
@@ -21,6 +22,7 @@ export const allExamples: readonly Example[] = [
   map,
   container,
   emulated,
+  physical,
   mockDevices,
   mockAccesses,
   mockNesting,

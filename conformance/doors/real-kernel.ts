@@ -18,6 +18,7 @@ import {
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
+import { pciDevices } from '../places.ts'
 import { cpioArchive } from './cpio.ts'
 import { builtClient } from './native-client.ts'
 
@@ -58,7 +59,10 @@ const machine = (kernel: string, initrd: string, disk: string): string[] => [
   ...['-M', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-cpu', 'max'],
   ...['-m', '4G', '-smp', '2', '-kernel', kernel, '-initrd', initrd],
   ...['-append', 'console=ttyS0 quiet panic=-1 loglevel=3'],
-  ...['-nographic', '-no-reboot', '-device', 'intel-iommu,intremap=on,caching-mode=on'],
+  ...['-nographic', '-no-reboot', '-device', 'intel-iommu,intremap=on,caching-mode=on,aw-bits=48'],
+  // The devices of places.ts: any PCI device that vfio-pci takes will do.
+  ...['-device', 'edu,addr=10.0', '-device', 'edu,addr=11.0'],
+  ...['-device', 'edu,addr=12.0,multifunction=on', '-device', 'edu,addr=12.1'],
   ...['-drive', `file=${disk},if=none,id=d0,format=raw`, '-device', 'nvme,drive=d0,serial=job'],
 ]
 
@@ -72,6 +76,10 @@ export const runInRealKernel = async (job: Job): Promise<JobResult> => {
     const disk = join(directory, 'disk')
     const files = new Map(job.files)
     files.set('/init', readFileSync(client))
+    files.set(
+      '/vfio-devices',
+      new TextEncoder().encode(pciDevices.map(({ address }) => `${address}\n`).join('')),
+    )
     files.set('/job', new TextEncoder().encode(`${job.command.join('\n')}\n`))
     writeFileSync(initrd, gzipSync(cpioArchive(files), { level: 1 }))
     writeFileSync(disk, '')

@@ -8,6 +8,7 @@ import type { Context } from '../engine/context.ts'
 import type { Ioas } from '../engine/ioas.ts'
 import type { Call } from '../engine/ports.ts'
 import type { Result } from '../engine/reason.ts'
+import type { Type1Backend } from './type1-backend.ts'
 
 /** A device bound to a context, until `unbind`. */
 export interface BoundDevice {
@@ -26,6 +27,8 @@ export interface BoundDevice {
   unbind(): void
 }
 
-export interface IommufdBinding {
+export interface DeviceBinding {
   bind(context: Context, call: Call): Result<BoundDevice>
+  /** Emulated devices: memory is reached through a native container; returns what to call at close. */
+  openUnderType1?(backend: Type1Backend, call: Call): Result<() => void>
 }

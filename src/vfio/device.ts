@@ -7,9 +7,10 @@ import { attachedThroughContainer } from '../engine/compat-ioas.ts'
 import type { Context } from '../engine/context.ts'
 import type { Call } from '../engine/ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from '../engine/reason.ts'
-import type { BoundDevice, IommufdBinding } from './binding.ts'
+import type { BoundDevice, DeviceBinding } from './binding.ts'
 import type { VfioDriver } from './driver.ts'
 import type { VfioGroup } from './group.ts'
+import type { Type1Backend } from './type1-backend.ts'
 
 export const DeviceOpenElsewhere = reasonKind<{ device: string }>({
   code: 'device-open-elsewhere',
@@ -54,7 +55,7 @@ export interface VfioDeviceOptions {
   readonly group: VfioGroup
   readonly driver: VfioDriver
   /** Absent for no-IOMMU devices. */
-  readonly binding?: IommufdBinding
+  readonly binding?: DeviceBinding
   /** X of /dev/vfio/devices/vfioX; absent for no-IOMMU devices. */
   readonly cdevIndex?: number
 }
@@ -65,11 +66,12 @@ export class VfioDevice {
   readonly group: VfioGroup
   readonly driver: VfioDriver
   readonly cdevIndex: number | undefined
-  readonly #binding: IommufdBinding | undefined
+  readonly #binding: DeviceBinding | undefined
   /** Files with access granted. */
   #openCount = 0
   #bound: BoundDevice | undefined
-  #leaveContainer: (() => void) | undefined
+  /** What the way into the container wants done at the last close, after the driver. */
+  #onClose: (() => void) | undefined
 
   constructor(options: VfioDeviceOptions) {
     this.name = options.name
@@ -121,10 +123,16 @@ export class VfioDevice {
   }
 
   /** GET_DEVICE_FD under a native container (02 §6.8): nothing is bound. */
-  openThroughNativeContainer(): Result<void> {
+  openThroughNativeContainer(backend: Type1Backend | undefined, call: Call): Result<void> {
     if (!this.isOpen) {
+      const onClose = backend && this.#binding?.openUnderType1?.(backend, call)
+      if (onClose instanceof Refusal) return onClose
       const opened = this.driver.open()
-      if (opened instanceof Refusal) return opened
+      if (opened instanceof Refusal) {
+        onClose?.()
+        return opened
+      }
+      this.#onClose = onClose
     }
     this.#openCount += 1
   }
@@ -134,8 +142,8 @@ export class VfioDevice {
     this.#openCount -= 1
     if (this.#openCount > 0) return
     this.driver.close()
-    this.#leaveContainer?.()
-    this.#leaveContainer = undefined
+    this.#onClose?.()
+    this.#onClose = undefined
     this.#bound?.unbind()
     this.#bound = undefined
   }
@@ -168,6 +176,6 @@ export class VfioDevice {
       return refuse(NoCompatIoasToAttach, { device: this.name, context: context.number })
     const attached = bound.attachToIoas(ioas, call)
     if (attached instanceof Refusal) return attached
-    this.#leaveContainer = attachedThroughContainer(context, this.name, ioas)
+    this.#onClose = attachedThroughContainer(context, this.name, ioas)
   }
 }

@@ -8,8 +8,10 @@ import type { Context } from '../engine/context.ts'
 import type { Ioas } from '../engine/ioas.ts'
 import type { Call } from '../engine/ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from '../engine/reason.ts'
-import type { BoundDevice, IommufdBinding } from './binding.ts'
+import type { BoundDevice, DeviceBinding } from './binding.ts'
 import type { VfioDriver, VirtualDma } from './driver.ts'
+import type { Type1Backend } from './type1-backend.ts'
+import { Type1Dma } from './type1-dma.ts'
 
 export const DmaOfClosedDevice = reasonKind<{ device: string }>({
   code: 'dma-of-closed-device',
@@ -34,11 +36,11 @@ export const PinOfNothing = reasonKind({
 
 const PAGE_SIZE = 4096n
 
-/** Binds one emulated device, and is its way to memory while it is bound. */
-export class EmulatedBinding implements IommufdBinding, VirtualDma {
+/** Binds one emulated device, and is its way to memory while it is open, whatever the container. */
+export class EmulatedBinding implements DeviceBinding, VirtualDma {
   readonly #name: string
   readonly #driver: () => VfioDriver
-  #access: Access | undefined
+  #dma: VirtualDma | undefined
 
   /** `driver` is asked for when the device is bound: the driver itself is made with this object. */
   constructor(name: string, driver: () => VfioDriver) {
@@ -58,45 +60,81 @@ export class EmulatedBinding implements IommufdBinding, VirtualDma {
       { caller: call },
     )
     if (access instanceof Refusal) return access
-    this.#access = access
+    this.#dma = new AccessDma(this.#name, driver, access)
     return new EmulatedBound(this.#name, access, () => {
-      this.#access = undefined
+      this.#dma = undefined
     })
   }
 
+  openUnderType1(backend: Type1Backend, call: Call): Result<() => void> {
+    const dma = Type1Dma.open(backend, this.#name, this.#driver(), call)
+    if (dma instanceof Refusal) return dma
+    this.#dma = dma
+    return () => {
+      dma.close()
+      this.#dma = undefined
+    }
+  }
+
   read(call: Call, iova: Iova, into: Uint8Array): Result<void> {
-    const access = this.#open()
-    if (access instanceof Refusal) return access
-    return access.read(call, { space: call.process.addressSpace }, iova, into)
+    return this.#dma?.read(call, iova, into) ?? this.#closed()
   }
 
   write(call: Call, iova: Iova, bytes: Uint8Array): Result<void> {
-    const access = this.#open()
-    if (access instanceof Refusal) return access
-    return access.write(call, { space: call.process.addressSpace }, iova, bytes)
+    return this.#dma?.write(call, iova, bytes) ?? this.#closed()
   }
 
   pin(call: Call, iova: Iova, pages: number, forWriting: boolean): Result<number> {
-    if (pages === 0) return refuse(PinOfNothing, {})
-    const access = this.#open()
-    if (access instanceof Refusal) return access
-    if (this.#driver().unmapped === undefined)
-      return refuse(PinWithoutUnmapHook, { device: this.#name })
-    const pinned = access.pin(call, pageOf(iova), lengthOf(pages), forWriting)
-    return pinned instanceof Refusal ? pinned : pages
+    return (
+      this.#dma?.pin(call, iova, pages, forWriting) ??
+      refuse(DmaOfClosedDevice, { device: this.#name })
+    )
   }
 
   unpin(iova: Iova, pages: number): void {
-    this.#access?.unpin(pageOf(iova), lengthOf(pages))
+    this.#dma?.unpin(iova, pages)
   }
 
-  #open(): Result<Access> {
-    return this.#access ?? refuse(DmaOfClosedDevice, { device: this.#name })
+  #closed(): Result<void> {
+    if (this.#dma === undefined) return refuse(DmaOfClosedDevice, { device: this.#name })
   }
 }
 
 const pageOf = (iova: Iova): Iova => toIova(iova - (iova % PAGE_SIZE))
 const lengthOf = (pages: number) => byteLength(BigInt(pages) * PAGE_SIZE)
+
+/** 02 §5.13: through the device's access. */
+class AccessDma implements VirtualDma {
+  readonly #name: string
+  readonly #driver: VfioDriver
+  readonly #access: Access
+
+  constructor(name: string, driver: VfioDriver, access: Access) {
+    this.#name = name
+    this.#driver = driver
+    this.#access = access
+  }
+
+  read(call: Call, iova: Iova, into: Uint8Array): Result<void> {
+    return this.#access.read(call, { space: call.process.addressSpace }, iova, into)
+  }
+
+  write(call: Call, iova: Iova, bytes: Uint8Array): Result<void> {
+    return this.#access.write(call, { space: call.process.addressSpace }, iova, bytes)
+  }
+
+  pin(call: Call, iova: Iova, pages: number, forWriting: boolean): Result<number> {
+    if (pages === 0) return refuse(PinOfNothing, {})
+    if (this.#driver.unmapped === undefined)
+      return refuse(PinWithoutUnmapHook, { device: this.#name })
+    const pinned = this.#access.pin(call, pageOf(iova), lengthOf(pages), forWriting)
+    return pinned instanceof Refusal ? pinned : pages
+  }
+
+  unpin(iova: Iova, pages: number): void {
+    this.#access.unpin(pageOf(iova), lengthOf(pages))
+  }
+}
 
 class EmulatedBound implements BoundDevice {
   readonly #name: string

@@ -18,6 +18,7 @@ import type { VfioDevice } from './device.ts'
 import { DeviceFile } from './device-file.ts'
 import { readDeviceName } from './device-name.ts'
 import type { VfioGroup } from './group.ts'
+import { Type1Container } from './type1-container.ts'
 
 const { VFIO_GROUP_FLAGS_VIABLE: VIABLE, VFIO_GROUP_FLAGS_CONTAINER_SET: CONTAINER_SET } =
   VFIO_GROUP_FLAGS
@@ -148,11 +149,14 @@ export class GroupFile implements OpenFile {
     const file = call.file(number)
     if (file === undefined) return refuse(ContainerNotOpen, { fd: number })
     if (this.#link !== undefined) return refuse(ContainerAlreadySet, { group: this.#group.path })
-    if (!(file instanceof Context)) {
+    if (!(file instanceof Context || file instanceof Type1Container)) {
       const what = 'foreign' in file ? file.name : file.kind
       return refuse(NotAContainer, { fd: number, what })
     }
-    const link = linkToIommufd(file, this.#group, call)
+    const link: Result<ContainerLink> =
+      file instanceof Context
+        ? linkToIommufd(file, this.#group, call)
+        : file.link(this.#group, call)
     if (link instanceof Refusal) return link
     this.#link = link
     return 0

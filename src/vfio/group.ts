@@ -5,6 +5,7 @@ import type { Process } from '../engine/ports.ts'
 import { type Result, reasonKind, refuse } from '../engine/reason.ts'
 import type { DeviceKind, VfioDevice } from './device.ts'
 import { GroupFile } from './group-file.ts'
+import type { PhysicalGroup } from './physical.ts'
 
 export const GroupNeedsRawIo = reasonKind<{ group: string; pid: number }>({
   code: 'group-needs-raw-io',
@@ -31,15 +32,6 @@ export const GroupAlreadyOpen = reasonKind<{ group: string }>({
   advice: 'Share the descriptor (dup, fork, SCM_RIGHTS), or close the other file first.',
 })
 
-/** DMA ownership of the IOMMU group behind a physical group (02 §4.8). */
-export interface GroupDma {
-  /** A context, a native container or a kernel driver owns it now. */
-  isOwned(): boolean
-  /** A native container claims the whole group at SET_CONTAINER. */
-  claim(owner: object): Result<void>
-  release(owner: object): void
-}
-
 export class VfioGroup {
   readonly machine: Machine
   readonly number: number
@@ -47,13 +39,13 @@ export class VfioGroup {
   /** In order of registration. */
   readonly devices: VfioDevice[] = []
   /** Absent for emulated and no-IOMMU groups, which have no DMA ownership. */
-  readonly dma: GroupDma | undefined
+  readonly dma: PhysicalGroup | undefined
   /** The one open file of the group node. */
   opener: GroupFile | undefined
   /** Devices bound through their cdev now. */
   readonly boundCdevs = new Set<VfioDevice>()
 
-  constructor(machine: Machine, number: number, kind: DeviceKind, dma?: GroupDma) {
+  constructor(machine: Machine, number: number, kind: DeviceKind, dma?: PhysicalGroup) {
     this.machine = machine
     this.number = number
     this.kind = kind
@@ -63,6 +55,10 @@ export class VfioGroup {
   /** `/dev/vfio/7`, `/dev/vfio/noiommu-0`. */
   get path(): string {
     return `/dev/vfio/${this.kind === 'no-iommu' ? 'noiommu-' : ''}${this.number}`
+  }
+
+  toString(): string {
+    return this.path
   }
 
   /** open() of the group node (02 §4.2). */

@@ -3,19 +3,19 @@
  * to hardware page tables. What attach and replace mean is the engine's (03 §5, §6); which of the two a
  * request is, and which PASIDs count as attached, is VFIO's own book-keeping (02 §5.5).
  */
-import type { ObjectId, Pasid } from '../abi/brands.ts'
+import { type ObjectId, type Pasid, iova as toIova } from '../abi/brands.ts'
 import { attachDevice, detachDevice, replaceDevice } from '../engine/attach.ts'
 import { attachPasid, detachPasid, replacePasid } from '../engine/attach-pasid.ts'
 import type { Context } from '../engine/context.ts'
 import { bindDevice, type Device, unbindDevice } from '../engine/device.ts'
 import type { Hwpt } from '../engine/hwpt.ts'
-import type { Ioas } from '../engine/ioas.ts'
-import type { IommuDevice } from '../engine/iommu-driver.ts'
+import type { Ioas, IovaRange } from '../engine/ioas.ts'
+import type { IommuDevice, PagingDomain } from '../engine/iommu-driver.ts'
+import type { GroupState } from '../engine/iommu-group.ts'
 import type { Machine } from '../engine/machine.ts'
 import type { Call } from '../engine/ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from '../engine/reason.ts'
-import type { BoundDevice, IommufdBinding } from './binding.ts'
-import type { GroupDma } from './group.ts'
+import type { BoundDevice, DeviceBinding } from './binding.ts'
 
 export const PasidTooLarge = reasonKind<{ pasid: Pasid }>({
   code: 'pasid-too-large',
@@ -24,11 +24,18 @@ export const PasidTooLarge = reasonKind<{ pasid: Pasid }>({
   say: ({ pasid }) => `PASID 0x${pasid.toString(16)} is above 0x7fffffff`,
 })
 
+export const NoPagingDomain = reasonKind<{ driver: string }>({
+  code: 'no-paging-domain',
+  errno: 'EOPNOTSUPP',
+  cite: '02 §6.2',
+  say: ({ driver }) => `the IOMMU driver ${driver} offers no page tables`,
+})
+
 const LARGEST_PASID = 0x7fff_ffff
 /** VFIO takes this one value for a PASID that is attached already (observed). */
 const TAKEN_FOR_ATTACHED = 0xffff_ffea
 
-export class PhysicalBinding implements IommufdBinding {
+export class PhysicalBinding implements DeviceBinding {
   readonly #device: IommuDevice
 
   constructor(device: IommuDevice) {
@@ -96,26 +103,51 @@ class PhysicalBound implements BoundDevice {
   }
 }
 
-/** DMA ownership of a physical group, as a native container and GET_STATUS see it (02 §4.8). */
-export class PhysicalGroupDma implements GroupDma {
-  readonly #machine: Machine
-  readonly #device: IommuDevice
+/** The IOMMU group behind a physical VFIO group, as GET_STATUS and a native container see it (02 §4.8, §6.2). */
+export class PhysicalGroup {
+  readonly state: GroupState
+  /** The device for which a native container allocates a domain. */
+  readonly #first: IommuDevice
 
-  /** Any device of the group will do. */
-  constructor(machine: Machine, device: IommuDevice) {
-    this.#machine = machine
-    this.#device = device
+  constructor(machine: Machine, first: IommuDevice) {
+    this.state = machine.groups.of(first)
+    this.#first = first
   }
 
+  /** A context, a native container or a kernel driver owns its DMA now. */
   isOwned(): boolean {
-    return this.#machine.groups.of(this.#device).owner !== undefined
+    return this.state.owner !== undefined
   }
 
   claim(owner: object): Result<void> {
-    return this.#machine.groups.of(this.#device).claim(owner)
+    return this.state.claim(owner)
   }
 
-  release(): void {
-    this.#machine.groups.of(this.#device).unclaim()
+  unclaim(): void {
+    this.state.unclaim()
+  }
+
+  /** A new page table that enforces coherency if it can. */
+  allocDomain(): Result<PagingDomain> {
+    const { driver } = this.#first.instance
+    const domain =
+      driver.allocPaging?.(this.#first, 0, undefined) ?? driver.allocPagingPlain?.(this.#first)
+    if (domain === undefined) return refuse(NoPagingDomain, { driver: driver.name })
+    if (domain instanceof Refusal) return domain
+    if (driver.capable(this.#first, 'enforce-coherency')) domain.enforceCoherency?.()
+    return domain
+  }
+
+  /** What its devices reserve; relaxable regions do not count (02 §6.2). */
+  reservedRanges(): IovaRange[] {
+    const { devices } = this.state.group
+    return devices
+      .flatMap((device) => device.instance.driver.reservedRegions(device))
+      .filter(({ kind }) => kind !== 'direct-relaxable')
+      .map(({ start, length }) => ({ start, last: toIova(start + length - 1n) }))
+  }
+
+  get isMsiIsolated(): boolean {
+    return this.state.group.devices.every((device) => device.msiIsolated)
   }
 }

@@ -10,8 +10,14 @@ import { DeviceFile } from './device-file.ts'
 import type { VfioDriver, VirtualDma } from './driver.ts'
 import { EmulatedBinding } from './emulated.ts'
 import { VfioGroup } from './group.ts'
-import { PhysicalBinding, PhysicalGroupDma } from './physical.ts'
+import { PhysicalBinding, PhysicalGroup } from './physical.ts'
 import { ScratchDevice } from './scratch-device.ts'
+import { Type1Container } from './type1-container.ts'
+
+export interface VfioOptions {
+  /** What /dev/vfio/vfio is: an iommufd (the default), or the native container with type1 (02 §1.2). */
+  readonly container?: 'iommufd' | 'type1'
+}
 
 export interface EmulatedDeviceOptions {
   /** What VFIO_GROUP_GET_DEVICE_FD calls it: an mdev's UUID, or any other name. Unique. */
@@ -40,10 +46,12 @@ export interface NoIommuDeviceOptions {
 export class Vfio {
   readonly machine: Machine
   readonly #groups = new Map<number, { group: VfioGroup; minor: number }>()
+  readonly #container: 'iommufd' | 'type1'
   readonly #cdevs = new Map<number, VfioDevice>()
 
-  constructor(machine: Machine) {
+  constructor(machine: Machine, options: VfioOptions = {}) {
     this.machine = machine
+    this.#container = options.container ?? 'iommufd'
     machine.addNodes(() => this.nodes())
   }
 
@@ -74,7 +82,7 @@ export class Vfio {
     const known = this.#groups.get(number)?.group
     if (known !== undefined && known.kind !== 'physical')
       throw new Error(`the group ${number} of ${name} is a group of another kind already`)
-    const dma = new PhysicalGroupDma(this.machine, device)
+    const dma = new PhysicalGroup(this.machine, device)
     const group = known ?? this.#addGroup(new VfioGroup(this.machine, number, 'physical', dma))
     const driver = options.driver(this.machine)
     const binding = new PhysicalBinding(device)
@@ -108,9 +116,10 @@ export class Vfio {
     return [...this.#groups.values()].flatMap(({ group }) => group.devices)
   }
 
-  /** All nodes under /dev/vfio but /dev/vfio/vfio, which belongs to the engine or a native container. */
+  /** All nodes under /dev/vfio, but /dev/vfio/vfio only where it is a native container. */
   nodes(): readonly DeviceNode[] {
     return [
+      ...(this.#container === 'type1' ? [this.#containerNode()] : []),
       ...[...this.#groups.values()].map(({ group, minor }) => groupNode(group, minor)),
       ...[...this.#cdevs].map(([index, device]) => this.#cdevNode(device, index)),
     ]
@@ -139,6 +148,17 @@ export class Vfio {
     const taken = new Map([...this.#groups.values()].map(({ minor }) => [minor, true]))
     this.#groups.set(group.number, { group, minor: lowestFree(taken) })
     return group
+  }
+
+  #containerNode(): DeviceNode {
+    const noIommuEnabled = (): boolean => this.devices().some(({ kind }) => kind === 'no-iommu')
+    return {
+      path: '/dev/vfio/vfio',
+      major: 'misc',
+      minor: 196,
+      permissions: 0o666,
+      open: (_process, mode) => new Type1Container(this.machine, mode, noIommuEnabled),
+    }
   }
 
   #cdevNode(device: VfioDevice, index: number): DeviceNode {

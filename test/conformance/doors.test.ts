@@ -44,7 +44,7 @@ const door = (
   )
 }
 
-door('the engine in-process', undefined, async (script) => playOnEngine(script))
+door('the engine in-process', undefined, async (script) => playOnEngine(script), ['vfio-devices'])
 
 /** What `run` does not do yet; to be emptied. */
 const notYetUnderRun =

@@ -143,6 +143,7 @@ export class TestPaging implements PagingDomain {
 
   map(start: Iova, phys: PhysAddr, length: ByteLength, prot: Protection): Result<void> {
     const end = start + length
+    if (!prot.read && !prot.write) return no('EINVAL', 'an entry without permissions')
     if (start < this.apertureStart || end - 1n > this.apertureEnd)
       return no('ERANGE', 'outside the aperture')
     const made: bigint[] = []
