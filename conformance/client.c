@@ -215,11 +215,13 @@ static void execute(char *line) {
   } else if (IS("takefd")) {
     int fd;
     memcpy(&fd, P(2), 4);
+    errno = EBADF;
     long r = take(fd, SLOT(N(1)));
     int slot = SLOT(N(1));
     if (r == 0) memcpy(P(2), &slot, 4);
     result(r);
   } else if (IS("takereturn")) {
+    errno = EBADF;
     result(take((int)last_return, SLOT(N(1))));
   } else if (IS("mmap")) {
     int huge = !strcmp(word[4], "huge"), flags = !strcmp(word[4], "shared") ? MAP_SHARED : MAP_PRIVATE;

@@ -5,6 +5,7 @@ conformance/SCRIPT.md describes the language; client.c speaks it too. Only the s
 used: `ctypes` makes the calls and reaches the memory they name.
 """
 import ctypes
+import errno
 import os
 import select
 import signal
@@ -115,13 +116,15 @@ class Interpreter:
 
     def do_takefd(self, s, address):
         where = ctypes.c_int.from_address(int(address, 0))
+        if where.value < 0:
+            return -errno.EBADF
         answer = take(where.value, slot(s))
         if answer == 0:
             where.value = slot(s)
         return answer
 
     def do_takereturn(self, s):
-        return take(self.last_return, slot(s))
+        return take(self.last_return, slot(s)) if self.last_return >= 0 else -errno.EBADF
 
     def do_mmap(self, address, length, prot, kind):
         flags = MAP_SHARED if kind == "shared" else MAP_PRIVATE

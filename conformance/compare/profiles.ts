@@ -1,4 +1,15 @@
 /** The kinds of random sequence. */
-import { containerProfile, coreProfile, mockProfile, type Profile } from './sequence.ts'
+import {
+  containerProfile,
+  coreProfile,
+  hardwareProfile,
+  mockProfile,
+  type Profile,
+} from './sequence.ts'
 
-export const profiles: readonly Profile[] = [coreProfile, containerProfile, mockProfile]
+export const profiles: readonly Profile[] = [
+  coreProfile,
+  containerProfile,
+  hardwareProfile,
+  mockProfile,
+]

@@ -3,6 +3,7 @@ import { B, slotFd } from '../places.ts'
 import { memorySetUp, printedLines, type RandomCall, structCall } from './call.ts'
 import { containerCall } from './container-calls.ts'
 import { coreCall, MEMFD, NOT_MEMORY, Remembered } from './core-calls.ts'
+import { beginWithHardware, hardwareCall } from './hardware-calls.ts'
 import { mockCalls } from './mock/calls.ts'
 import { BUFFER_PAGES } from './mock/pieces.ts'
 import { Random } from './random.ts'
@@ -66,6 +67,16 @@ export const containerProfile: Profile = {
     const one = (): RandomCall =>
       random.chance(70) ? containerCall(random, remembered) : coreCall(random, remembered)
     return [...begin(random, true), ...repeat(count, one)]
+  },
+}
+
+export const hardwareProfile: Profile = {
+  name: 'hardware',
+  // Populated, so that every page has a pin count of its own.
+  setUp: [...coreSetUp, `fill ${B} 0x100000 0x5a`],
+  calls: (random, count) => {
+    const remembered = new Remembered()
+    return [...beginWithHardware(random), ...repeat(count, () => hardwareCall(random, remembered))]
   },
 }
 
