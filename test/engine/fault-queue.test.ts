@@ -8,7 +8,8 @@ import {
 import { forgetPartialFaults, reportFault } from '../../src/engine/fault-report.ts'
 import { Poll } from '../../src/engine/file.ts'
 import type { PageFault } from '../../src/engine/iommu-driver.ts'
-import { NOWHERE, u32s } from './support/program.ts'
+import { Refusal } from '../../src/engine/reason.ts'
+import { errnoOf, NOWHERE, u32s } from './support/program.ts'
 import { Bench, mockDevice, s1, s2 } from './support/setup.ts'
 
 const READABLE = Poll.IN | Poll.RDNORM
@@ -183,6 +184,21 @@ describe('IOMMU_FAULT_QUEUE_ALLOC and its file (04 §4)', () => {
     expect(bench.program.read(queue.fd, end as never, 80)).toBe(40)
     expect(read(40)).toBe(40)
     expect(message(0)).toMatchObject({ addr: 0x2n, cookie: 2 })
+  })
+
+  it('is EFAULT for a response that cannot be read, after those before it were taken', () => {
+    const { bench, queue, report, read, message } = e4()
+    const { program } = bench
+    const write = (at: bigint, count: number) => {
+      const result = program.file(queue.fd).write?.(program.call(), at as never, count)
+      return result instanceof Refusal ? errnoOf(result) : result
+    }
+    report({})
+    read(40)
+    expect(write(NOWHERE, 8)).toBe('EFAULT')
+    const page = program.place(4096)
+    page.bytes.set(u32s(message(0).cookie, 0), 4088)
+    expect(write(page.address + 4088n, 16)).toBe(8)
   })
 
   it('E6: cancelling on replace, unread groups newest first, then read ones', () => {

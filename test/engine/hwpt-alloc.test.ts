@@ -117,6 +117,25 @@ describe('IOMMU_HWPT_ALLOC (03 §7)', () => {
     expect([bench.hwpt({ dev: 2, pt: 1 }), bench.attach(device, 1)]).toEqual([3, 4])
   })
 
+  it('wants the page table to enforce coherency where the IOMMU can (03 §9)', () => {
+    const driver = new TestDriver()
+    const { bench } = withDevice(new TestIommu(driver))
+    driver.enforces = false
+    expect(bench.hwpt({ dev: 2, pt: 1 })).toBe('EINVAL')
+    expect([bench.objects(), driver.domains.size]).toEqual([['ioas 1', 'device 2'], 0])
+  })
+
+  it('is EOPNOTSUPP where the driver has no page tables, or no nested ones', () => {
+    const driver = new TestDriver()
+    const { bench, device } = withDevice(new TestIommu(driver))
+    expect(bench.hwpt({ dev: 2, pt: 1, flags: 1 })).toBe(3)
+    Object.defineProperty(driver, 'allocNested', { value: undefined })
+    expect(bench.hwpt({ dev: 2, pt: 3, dataType: 1, data: stage1() })).toBe('EOPNOTSUPP')
+    Object.defineProperty(driver, 'allocPaging', { value: undefined })
+    Object.defineProperty(driver, 'allocPagingPlain', { value: undefined })
+    expect(bench.attach(device, 1)).toBe('EOPNOTSUPP')
+  })
+
   it('holds the IOAS, and mirrors what is mapped before and after', () => {
     const { bench } = withDevice()
     bench.map(1, 0x1_0000n, 0x2000n)

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { IOMMU_IOAS_ALLOC } from '../../src/abi/iommufd/ioas.ts'
+import { attachDevice } from '../../src/engine/attach.ts'
 import type { Context } from '../../src/engine/context.ts'
 import { bindDevice, type Device, unbindDevice } from '../../src/engine/device.ts'
 import { Machine } from '../../src/engine/machine.ts'
@@ -83,6 +85,21 @@ describe('DMA ownership of groups (03 §3.2, example 7)', () => {
     const { program, iommu, group, bind } = setUp()
     const device = iommu.device('G3', { group, msiIsolated: false, without: ['coherent'] })
     expect(outcomeOf(bind(program.open(), device))).toBe('EINVAL')
+  })
+
+  it('refuses a group that somebody else has put on a translation of his own', () => {
+    const { program, driver, g1, bind } = setUp()
+    const foreign = driver.allocPagingPlain()
+    if (foreign instanceof Refusal) throw new Error(foreign.say())
+    const state = program.machine.groups.of(g1)
+    const context = program.open()
+    state.replace(foreign)
+    expect(outcomeOf(bind(context, g1))).toBe('EBUSY')
+    state.replace(driver.defaultDomain)
+    const device = bound(bind(context, g1))
+    state.replace(foreign)
+    const ioas = program.must(context, IOMMU_IOAS_ALLOC).out_ioas_id
+    expect(outcomeOf(attachDevice(program.call(), device, ioas))).toBe('EBUSY')
   })
 
   it('gives the claim back when no object can be made', () => {

@@ -142,6 +142,17 @@ describe('vDEVICEs (04 §6)', () => {
     expect(bench.context.released).toBe(true)
   })
 
+  it('refuses a new vDEVICE for a device that is being unbound', () => {
+    const { bench, device, viommu } = s2()
+    vdevice(bench, viommu, device.id, 1n)
+    let outcome: unknown
+    bench.driver.onVdeviceDestroy = () => {
+      outcome = vdevice(bench, viommu, device.id, 2n)
+    }
+    bench.unbind(device)
+    expect(outcome).toBe('ENOENT')
+  })
+
   it('leaves nothing when its ID cannot be told', () => {
     const { bench, device, viommu } = s2()
     const before = bench.objects()

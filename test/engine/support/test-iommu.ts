@@ -198,8 +198,8 @@ export class TestPaging implements PagingDomain {
 
   enforceCoherency(): boolean {
     if (this.leaves.size > 0) throw new Error('coherency is enforced before any map')
-    this.coherencyEnforced = true
-    return true
+    this.coherencyEnforced = this.driver.enforces
+    return this.driver.enforces
   }
 
   #track(on: boolean): undefined {
@@ -290,6 +290,10 @@ export class TestDriver implements IommuDriver {
   readonly dirtyReads: [bigint, bigint][] = []
   /** Domains made and not freed. */
   readonly domains = new Set<Domain>()
+  /** Whether page tables can be switched to enforcing coherency. */
+  enforces = true
+  /** Runs when a vDEVICE is torn down. */
+  onVdeviceDestroy: () => void = () => undefined
   /** Refuses the next attach that it returns an errno for. */
   refuseAttach: (what: string) => keyof typeof kinds | undefined = () => undefined
   allocPaging?: NonNullable<IommuDriver['allocPaging']>
@@ -427,7 +431,12 @@ export class TestViommu implements ViommuOps {
 
   initVdevice(): Result<{ destroy(): void }> {
     this.live++
-    return { destroy: () => this.live-- }
+    return {
+      destroy: () => {
+        this.live--
+        this.#driver.onVdeviceDestroy()
+      },
+    }
   }
 
   /** The mock's event: the virtual ID, 4 bytes. */
