@@ -68,7 +68,7 @@ export const attachPasid = (
       kind: 'attach',
       device,
       to: (target) => attachTo(device, pasid, target),
-      undo: () => detachPasid(device, pasid),
+      undo: () => leave(device, pasid, false),
     },
     ptId,
   )
@@ -172,10 +172,12 @@ const replaceBy = (device: Device, pasid: Pasid, hwpt: Hwpt): Result<void> => {
 
 /** Takes the PASID's attachment away, if there is one; cannot fail (03 §6.5). */
 export const detachPasid = (device: Device, pasid: Pasid): void => {
-  if (pasid === 0) {
-    detachDevice(device)
-    return
-  }
+  if (pasid === 0) detachDevice(device)
+  else leave(device, pasid, true)
+}
+
+/** An attach that is taken back was never announced, so neither is its end. */
+const leave = (device: Device, pasid: Pasid, announced: boolean): void => {
   const { group, context } = device
   const attachment = group.pasids.get(pasid)
   if (!attachment?.devices.delete(device)) return
@@ -186,7 +188,7 @@ export const detachPasid = (device: Device, pasid: Pasid): void => {
     endAttachment(group, attachment)
   }
   device.users--
-  if (context.machine.observer !== undefined)
+  if (announced && context.machine.observer !== undefined)
     context.emit({
       type: 'detached',
       device: device.name,

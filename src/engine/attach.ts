@@ -94,7 +94,7 @@ export const attachDevice = (
       kind: 'attach',
       device,
       to: (target) => attachTo(caller, device, target),
-      undo: () => detachDevice(device),
+      undo: () => leave(device, false),
     },
     ptId,
   )
@@ -263,7 +263,10 @@ export const releaseHwpt = (hwpt: Hwpt, attachments: number): void => {
 }
 
 /** Takes the device's attachment away, if it has one; cannot fail (03 §5.8). */
-export const detachDevice = (device: Device): void => {
+export const detachDevice = (device: Device): void => leave(device, true)
+
+/** An attach that is taken back was never announced, so neither is its end. */
+const leave = (device: Device, announced: boolean): void => {
   const { group } = device
   const { rid } = group
   if (!rid?.devices.delete(device)) return
@@ -277,7 +280,7 @@ export const detachDevice = (device: Device): void => {
   ioas.unreserve(device)
   device.users--
   const { context } = device
-  if (context.machine.observer !== undefined)
+  if (announced && context.machine.observer !== undefined)
     context.emit({
       type: 'detached',
       device: device.name,

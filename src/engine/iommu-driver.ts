@@ -1,10 +1,22 @@
 /**
  * What the engine asks of an IOMMU driver (03 §14). `iommu/` implements it; writing another simulated
- * IOMMU means implementing `IommuDriver` and one `PagingDomain`.
+ * IOMMU means implementing `IommuDriver` and one `PagingDomain`: everything marked optional is a feature
+ * that user space is told is not there (EOPNOTSUPP). test/engine/support/test-iommu.ts is a whole one.
  *
  * Every operation returns its value or a Refusal, which reaches the client verbatim. Where 03 §14.3 gives
  * an errno a meaning to the engine (EINVAL from attach: "does not fit this device, another domain might")
  * the engine looks at `refusal.errno`.
+ *
+ * What a driver may rely on:
+ * - `attach` comes once for each member of a group, bound or not, in group order; on a refusal the engine
+ *   puts the earlier members back to `old`, and the refusing device must still be on it. Attaching the
+ *   static domains must succeed.
+ * - A domain of another driver is never attached first, but may come with a replace: refuse it (EINVAL).
+ * - A paging domain is switched to enforcing coherency, if at all, right after it was made.
+ * - `map` and `unmap` stay inside the aperture, are aligned to the smallest page, and name what is not,
+ *   or is, mapped. When `free` comes everything is unmapped and nothing attached.
+ * - Page requests of a device go to the engine through `reportFault` (fault-report.ts) and come back as
+ *   `pageResponse`, one for each group.
  */
 import type { ByteLength, Iova, ObjectId, Pasid, PhysAddr } from '../abi/brands.ts'
 import type { Result } from './reason.ts'

@@ -228,6 +228,24 @@ describe('who owns the DMA of a failed attach', () => {
     expect(bench.driver.domains.size).toBe(0)
   })
 
+  it('tells of attachments that hold, not of those that were taken back', () => {
+    const events: EngineEvent[] = []
+    const bench = new Bench(undefined, { observer: { event: (event) => events.push(event) } })
+    bench.ioas()
+    bench.map(1, 1n << 48n, 0x1000n)
+    const a = bench.bind(bench.iommu.device('A'))
+    const told = () =>
+      events.splice(0).flatMap((event) => {
+        if (event.type === 'attached') return [`attached ${event.device} ${event.hwpt}`]
+        return event.type === 'detached' ? [`detached ${event.device} ${event.hwpt}`] : []
+      })
+    expect([bench.attach(a, 1), told()]).toEqual(['EADDRINUSE', []])
+    bench.unmap(1, 1n << 48n, 0x1000n)
+    expect([bench.attach(a, 1), bench.attach(a, 1), told()]).toEqual([3, 3, ['attached A 3']])
+    bench.detach(a)
+    expect(told()).toEqual(['detached A 3'])
+  })
+
   it('replace fills the new domain first, so that the device is not touched', () => {
     const bench = new Bench()
     bench.ioas()
