@@ -109,11 +109,13 @@ export class Context implements OpenFile {
 
   /** Tells the observer, if there is one. Callers ask for an observer first, so that nothing is built for nobody. */
   emit(event: ContextEvent): void {
-    this.machine.observer?.event({
-      ...event,
-      context: this.number,
-      call: this.machine.currentCall,
-    } as EngineEvent)
+    // Made for this call by its emitter: adding to it costs a tenth of copying it.
+    this.machine.observer?.event(
+      Object.assign(event, {
+        context: this.number,
+        call: this.machine.currentCall,
+      }) as EngineEvent,
+    )
   }
 
   /** `/dev/iommu context 3`, for people. */

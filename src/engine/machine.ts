@@ -4,7 +4,7 @@ import { LockedMemory } from './accounting.ts'
 import type { Command } from './command.ts'
 import { type ContainerIoctl, commands, containerIoctl } from './commands.ts'
 import { Context } from './context.ts'
-import type { CallNumber } from './events.ts'
+import type { CallNumber, EngineEvent } from './events.ts'
 import type { OpenFile, OpenMode } from './file.ts'
 import { FrameTable } from './frames.ts'
 import { IommuGroups } from './iommu-group.ts'
@@ -30,6 +30,15 @@ export interface MachineOptions {
   /** Commands beside the engine's own: the test interface registers IOMMU_TEST_CMD so. */
   readonly commands?: readonly Command[]
   readonly containerIoctl?: ContainerIoctl
+}
+
+type CallEvent = Extract<EngineEvent, { readonly type: 'call' }>
+
+/** An ioctl and what it is made on; `context` where that is an iommufd. */
+interface ServedIoctl {
+  readonly call: Call
+  readonly file: OpenFile
+  readonly context: Context | undefined
 }
 
 export class Machine {
@@ -128,7 +137,7 @@ export class Machine {
    * it read and wrote in `callInput` and `callOutput`.
    */
   serveIoctl(
-    served: { call: Call; file: OpenFile; context: Context | undefined },
+    served: ServedIoctl,
     request: number,
     argument: UserVa,
     run: () => Result<number>,
@@ -138,21 +147,34 @@ export class Machine {
     this.callInput = undefined
     this.callOutput = undefined
     const result = run()
-    this.observer?.event({
-      type: 'call',
-      call: number,
-      context: served.context?.number,
-      pid: served.call.process.pid,
-      tid: served.call.tid,
-      operation: 'ioctl',
-      file: served.file.linkText,
-      request,
-      argument,
-      ...(this.callInput === undefined ? {} : { input: this.callInput }),
-      ...(this.callOutput === undefined ? {} : { output: this.callOutput }),
-      result,
-    })
+    if (this.observer !== undefined)
+      this.#reportIoctl(this.observer, served, request, argument, result, number)
     this.currentCall = outer
     return result
+  }
+
+  #reportIoctl(
+    observer: Observer,
+    { call, file, context }: ServedIoctl,
+    request: number,
+    argument: UserVa,
+    result: Result<number>,
+    number: CallNumber,
+  ): void {
+    const event: { -readonly [Name in keyof CallEvent]: CallEvent[Name] } = {
+      type: 'call',
+      call: number,
+      context: context?.number,
+      pid: call.process.pid,
+      tid: call.tid,
+      operation: 'ioctl',
+      file: file.linkText,
+      request,
+      argument,
+      result,
+    }
+    if (this.callInput !== undefined) event.input = this.callInput
+    if (this.callOutput !== undefined) event.output = this.callOutput
+    observer.event(event)
   }
 }
