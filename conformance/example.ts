@@ -52,6 +52,8 @@ export interface Check {
 export type Need =
   /** CAP_SYS_RESOURCE in the initial user namespace. */
   | 'CAP_SYS_RESOURCE'
+  /** The client has CAP_SYS_RESOURCE in fact, not only in the eyes of the simulated files, and can drop it. */
+  | 'CAP_SYS_RESOURCE to drop'
   /** Charges of locked memory show in VmPin and VmLck. */
   | 'locked-memory-in-status'
   /** The interface of test kernels, IOMMU_TEST. */

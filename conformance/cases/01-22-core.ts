@@ -134,6 +134,7 @@ export const rlimitModeUnprivileged = example(
     for (const val64 of [0n, 1n, 2n])
       t.step('OPTION', { option_id: 0, op: SET, val64 }, fails('EPERM'))
   },
+  { needs: ['CAP_SYS_RESOURCE to drop'] },
 )
 
 export const iovaRanges = example('01 §22.4 IOVA_RANGES on a fresh IOAS', (t) => {
