@@ -42,6 +42,11 @@ export interface SharedRegion {
    * now on. Called at most once per region.
    */
   backBy?(pages: SharedRegion): void
+  /**
+   * May clients touch what they have mapped? While not, their accesses fault with SIGBUS; the mapping
+   * and the content stay.
+   */
+  setAccessible?(accessible: boolean): void
 }
 
 export interface OpenFile {

@@ -67,6 +67,7 @@ export class RegionMemory implements SharedRegion {
   readonly length: number
   #bytes: Uint8Array | undefined
   #pages: SharedRegion | undefined
+  #accessible = true
 
   constructor(length: number) {
     this.length = length
@@ -87,6 +88,12 @@ export class RegionMemory implements SharedRegion {
     if (this.#bytes !== undefined) pages.write(0, this.#bytes)
     this.#bytes = undefined
     this.#pages = pages
+    pages.setAccessible?.(this.#accessible)
+  }
+
+  setAccessible(accessible: boolean): void {
+    this.#accessible = accessible
+    this.#pages?.setAccessible?.(accessible)
   }
 }
 

@@ -89,6 +89,19 @@ export interface ForeignFile {
   readonly name: string
   /** The description can be held open beyond the caller's close(). */
   dup(): HeldFile
+  /** Holds the eventfd that this file is; undefined for any other file. */
+  eventfd?(): HeldEventfd | undefined
+}
+
+/** An eventfd of a client that the engine's side of a device signals or waits for. */
+export interface HeldEventfd {
+  /** Adds 1; never blocks, and is lost at the highest value. */
+  signal(): void
+  /** The counter, which becomes 0; 0 when it was 0. */
+  drain(): bigint
+  /** Calls back when the counter becomes non-zero, and at once if it is; returns how to stop that. */
+  onSignal(listener: () => void): () => void
+  close(): void
 }
 
 /** A foreign file held open by a mapping. */

@@ -85,7 +85,7 @@ export class GroupFile implements OpenFile {
   readonly kind = 'vfio group'
   readonly isDevice = true
   readonly mode: OpenMode
-  readonly #group: VfioGroup
+  readonly group: VfioGroup
   #link: ContainerLink | undefined
   /** Device files obtained under the current link. */
   #filesOfLink = 0
@@ -93,12 +93,12 @@ export class GroupFile implements OpenFile {
   #references = 1
 
   constructor(group: VfioGroup, mode: OpenMode) {
-    this.#group = group
+    this.group = group
     this.mode = mode
   }
 
   get linkText(): string {
-    return this.#group.path
+    return this.group.path
   }
 
   ioctl(call: Call, request: number, argument: UserVa): Result<number> {
@@ -109,7 +109,7 @@ export class GroupFile implements OpenFile {
   }
 
   get #machine(): Machine {
-    return this.#group.machine
+    return this.group.machine
   }
 
   #dispatch(call: Call, request: number, argument: UserVa): Result<number> {
@@ -135,7 +135,7 @@ export class GroupFile implements OpenFile {
   #getStatus(call: Call, argument: UserVa): Result<number> {
     const status = readVfioStruct(this.#machine, call, argument, VFIO_GROUP_GET_STATUS)
     if (status instanceof Refusal) return status
-    const viable = this.#link !== undefined || !this.#group.dma?.isOwned()
+    const viable = this.#link !== undefined || !this.group.dma?.isOwned()
     const flags = (viable ? VIABLE : 0) | (this.#link !== undefined ? CONTAINER_SET : 0)
     const answer = { argsz: status.argsz, flags }
     return writeVfioStruct(this.#machine, call, argument, VFIO_GROUP_GET_STATUS, answer, 8) ?? 0
@@ -148,15 +148,13 @@ export class GroupFile implements OpenFile {
     const number = fd(new DataView(bytes.buffer, bytes.byteOffset, 4).getInt32(0, true))
     const file = call.file(number)
     if (file === undefined) return refuse(ContainerNotOpen, { fd: number })
-    if (this.#link !== undefined) return refuse(ContainerAlreadySet, { group: this.#group.path })
+    if (this.#link !== undefined) return refuse(ContainerAlreadySet, { group: this.group.path })
     if (!(file instanceof Context || file instanceof Type1Container)) {
       const what = 'foreign' in file ? file.name : file.kind
       return refuse(NotAContainer, { fd: number, what })
     }
     const link: Result<ContainerLink> =
-      file instanceof Context
-        ? linkToIommufd(file, this.#group, call)
-        : file.link(this.#group, call)
+      file instanceof Context ? linkToIommufd(file, this.group, call) : file.link(this.group, call)
     if (link instanceof Refusal) return link
     this.#link = link
     return 0
@@ -164,7 +162,7 @@ export class GroupFile implements OpenFile {
 
   /** 02 §4.5. */
   #unsetContainer(): Result<number> {
-    if (this.#link === undefined) return refuse(NoContainerToUnset, { group: this.#group.path })
+    if (this.#link === undefined) return refuse(NoContainerToUnset, { group: this.group.path })
     const refused = this.#link.unset(this.#filesOfLink)
     if (refused instanceof Refusal) return refused
     this.#link = undefined
@@ -179,7 +177,7 @@ export class GroupFile implements OpenFile {
     const device = this.#findDevice(name)
     if (device instanceof Refusal) return device
     const link = this.#link
-    if (link === undefined) return refuse(DeviceNeedsContainer, { group: this.#group.path })
+    if (link === undefined) return refuse(DeviceNeedsContainer, { group: this.group.path })
     const opened = link.openDevice(device, call)
     if (opened instanceof Refusal) return opened
     const file = new DeviceFile(this.#machine, device, {
@@ -192,7 +190,7 @@ export class GroupFile implements OpenFile {
   }
 
   #findDevice(name: string): Result<VfioDevice> {
-    const { devices, path } = this.#group
+    const { devices, path } = this.group
     for (const device of devices.toReversed()) {
       const matches = device.driver.matches?.(name) ?? device.name === name
       if (matches instanceof Refusal) return matches
@@ -217,6 +215,6 @@ export class GroupFile implements OpenFile {
     if (this.#references > 0) return
     this.#link?.drop()
     this.#link = undefined
-    this.#group.opener = undefined
+    this.group.opener = undefined
   }
 }

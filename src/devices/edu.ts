@@ -1,0 +1,228 @@
+/**
+ * edu, QEMU's teaching device (06 §13): a register that inverts, a factorial that takes time, a DMA
+ * engine with a 4 KiB buffer, INTx and MSI. All of its registers trap.
+ */
+import { iova } from '../abi/brands.ts'
+import type { AccessWidth, Bar, PciModel, PciServices } from '../vfio/pci/pci-model.ts'
+
+const Register = {
+  IDENTIFICATION: 0x00,
+  LIVENESS: 0x04,
+  FACTORIAL: 0x08,
+  STATUS: 0x20,
+  INTERRUPT_STATUS: 0x24,
+  INTERRUPT_RAISE: 0x60,
+  INTERRUPT_ACKNOWLEDGE: 0x64,
+  DMA_SOURCE: 0x80,
+  DMA_DESTINATION: 0x88,
+  DMA_COUNT: 0x90,
+  DMA_COMMAND: 0x98,
+} as const
+
+const IDENTIFICATION = 0x0100_00ed
+const STATUS_COMPUTING = 0x01
+const STATUS_INTERRUPT = 0x80
+const FACTORIAL_DONE = 0x0000_0001
+const DMA_DONE = 0x0000_0100
+const DMA_START = 0x1n
+const DMA_TO_MEMORY = 0x2n
+const DMA_INTERRUPT = 0x4n
+/** Where the device sees its own buffer. */
+const BUFFER_START = 0x4_0000n
+const BUFFER_SIZE = 4096
+const DMA_REGISTERS_FROM = 0x80
+const ALL_ONES_32 = 0xffff_ffffn
+const ALL_ONES_64 = 0xffff_ffff_ffff_ffffn
+
+export interface EduOptions {
+  /** Bits of bus address that the DMA engine keeps; default 28, as on the original. */
+  readonly dmaBits?: number
+  /** How long a transfer takes, in milliseconds; default 100. */
+  readonly dmaMilliseconds?: number
+  /** How long a factorial takes; default 1. */
+  readonly factorialMilliseconds?: number
+}
+
+export class Edu implements PciModel {
+  readonly name = 'edu'
+  readonly resettable = true
+  readonly bars: readonly Bar[] = [{ index: 0, kind: 'memory32', length: 1 << 20 }]
+  readonly identity = {
+    vendor: 0x1234,
+    device: 0x11e8,
+    revision: 0x10,
+    classCode: 0x00ff00,
+    subsystemVendor: 0x1af4,
+    subsystemDevice: 0x1100,
+    interruptPin: 1,
+    configSize: 256,
+    // MSI: 64-bit address, one vector, no mask.
+    capabilities: [
+      { id: 0x05, offset: 0x40, body: [0x80, 0x00, ...new Array<number>(10).fill(0)] },
+    ],
+  } as const satisfies PciModel['identity']
+
+  readonly #dmaMask: bigint
+  readonly #dmaTime: number
+  readonly #factorialTime: number
+  readonly #buffer = new Uint8Array(BUFFER_SIZE)
+  #services: PciServices | undefined
+  #liveness = 0
+  #factorial = 0
+  #status = 0
+  #pending = 0
+  #dma = { source: 0n, destination: 0n, count: 0n, command: 0n }
+  /** What runs now: computing, a transfer. */
+  #activities: (() => void)[] = []
+
+  constructor(options: EduOptions = {}) {
+    this.#dmaMask = (1n << BigInt(options.dmaBits ?? 28)) - 1n
+    this.#dmaTime = options.dmaMilliseconds ?? 100
+    this.#factorialTime = options.factorialMilliseconds ?? 1
+  }
+
+  opened(services: PciServices): void {
+    this.#services = services
+  }
+
+  closed(): void {
+    this.#abandon()
+    this.#services = undefined
+  }
+
+  reset(): void {
+    this.#abandon()
+    this.#liveness = 0
+    this.#factorial = 0
+    this.#status = 0
+    this.#pending = 0
+    this.#dma = { source: 0n, destination: 0n, count: 0n, command: 0n }
+    this.#buffer.fill(0)
+    this.#services?.line(false)
+  }
+
+  #abandon(): void {
+    for (const cancel of this.#activities) cancel()
+    this.#activities = []
+  }
+
+  #after(milliseconds: number, run: () => void): void {
+    const cancel = this.#services?.after(milliseconds, run)
+    if (cancel !== undefined) this.#activities.push(cancel)
+  }
+
+  readRegister(_bar: number, offset: number, width: AccessWidth): bigint {
+    if (width < 4) return 0n
+    const nothing = width === 8 ? ALL_ONES_64 : ALL_ONES_32
+    if (width === 8 && offset < DMA_REGISTERS_FROM) return nothing
+    switch (offset) {
+      case Register.IDENTIFICATION:
+        return BigInt(IDENTIFICATION)
+      case Register.LIVENESS:
+        return BigInt(this.#liveness)
+      case Register.FACTORIAL:
+        return BigInt(this.#factorial)
+      case Register.STATUS:
+        return BigInt(this.#status)
+      case Register.INTERRUPT_STATUS:
+        return BigInt(this.#pending)
+      case Register.DMA_SOURCE:
+        return BigInt.asUintN(width * 8, this.#dma.source)
+      case Register.DMA_DESTINATION:
+        return BigInt.asUintN(width * 8, this.#dma.destination)
+      case Register.DMA_COUNT:
+        return BigInt.asUintN(width * 8, this.#dma.count)
+      case Register.DMA_COMMAND:
+        return BigInt.asUintN(width * 8, this.#dma.command)
+      default:
+        return nothing
+    }
+  }
+
+  writeRegister(_bar: number, offset: number, width: AccessWidth, value: bigint): void {
+    if (width < 4 || (width === 8 && offset < DMA_REGISTERS_FROM)) return
+    const word = Number(BigInt.asUintN(32, value))
+    switch (offset) {
+      case Register.LIVENESS:
+        this.#liveness = ~word >>> 0
+        return
+      case Register.FACTORIAL:
+        this.#startFactorial(word)
+        return
+      case Register.STATUS:
+        this.#status = (this.#status & STATUS_COMPUTING) | (word & STATUS_INTERRUPT)
+        return
+      case Register.INTERRUPT_RAISE:
+        this.#raise(word)
+        return
+      case Register.INTERRUPT_ACKNOWLEDGE:
+        this.#pending = (this.#pending & ~word) >>> 0
+        if (this.#pending === 0) this.#services?.line(false)
+        return
+      default:
+        this.#writeDma(offset, value)
+    }
+  }
+
+  #startFactorial(n: number): void {
+    if ((this.#status & STATUS_COMPUTING) !== 0) return
+    this.#status |= STATUS_COMPUTING
+    this.#factorial = n
+    this.#after(this.#factorialTime, () => {
+      this.#factorial = factorial(n)
+      this.#status &= ~STATUS_COMPUTING
+      if ((this.#status & STATUS_INTERRUPT) !== 0) this.#raise(FACTORIAL_DONE)
+    })
+  }
+
+  /** One message for each raise, whatever is pending; INTx is a level (06 §13.4). */
+  #raise(bits: number): void {
+    this.#pending = (this.#pending | bits) >>> 0
+    if (this.#pending === 0) return
+    const services = this.#services
+    if (services?.interruptKind === 'msi') services.message(0)
+    else services?.line(true)
+  }
+
+  #writeDma(offset: number, value: bigint): void {
+    if ((this.#dma.command & DMA_START) !== 0n) return
+    switch (offset) {
+      case Register.DMA_SOURCE:
+        this.#dma.source = value
+        return
+      case Register.DMA_DESTINATION:
+        this.#dma.destination = value
+        return
+      case Register.DMA_COUNT:
+        this.#dma.count = value
+        return
+      case Register.DMA_COMMAND:
+        if ((value & DMA_START) === 0n) return
+        this.#dma.command = value
+        this.#after(this.#dmaTime, () => this.#transfer())
+    }
+  }
+
+  #transfer(): void {
+    const { source, destination, count, command } = this.#dma
+    const toMemory = (command & DMA_TO_MEMORY) !== 0n
+    const own = toMemory ? source : destination
+    const bus = iova((toMemory ? destination : source) & this.#dmaMask)
+    // Outside the buffer nothing is moved, and the transfer counts as done.
+    if (own >= BUFFER_START && own + count <= BUFFER_START + BigInt(BUFFER_SIZE)) {
+      const at = Number(own - BUFFER_START)
+      const part = this.#buffer.subarray(at, at + Number(count))
+      if (toMemory) this.#services?.dma.write(bus, part)
+      else if (this.#services?.dma.read(bus, part) === false) part.fill(0)
+    }
+    this.#dma.command &= ~DMA_START
+    if ((command & DMA_INTERRUPT) !== 0n) this.#raise(DMA_DONE)
+  }
+}
+
+/** Modulo 2^32; from 34 on it is 0. */
+const factorial = (n: number): number => {
+  let result = 1
+  for (let i = 2; i <= Math.min(n, 34); i++) result = Math.imul(result, i) >>> 0
+  return n >= 34 ? 0 : result
+}

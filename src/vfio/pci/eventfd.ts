@@ -1,0 +1,26 @@
+/** Eventfds that a client gives to a device (06 §6.2): the device keeps the object, not the descriptor. */
+import { type Fd, fd } from '../../abi/brands.ts'
+import type { Call, HeldEventfd } from '../../engine/ports.ts'
+import { type Result, reasonKind, refuse } from '../../engine/reason.ts'
+
+export const EventfdNotOpen = reasonKind<{ fd: Fd }>({
+  code: 'eventfd-not-open',
+  errno: 'EBADF',
+  cite: '06 §6.2',
+  say: ({ fd }) => `descriptor ${fd} is not open`,
+})
+
+export const NotAnEventfd = reasonKind<{ fd: Fd; name: string }>({
+  code: 'not-an-eventfd',
+  errno: 'EINVAL',
+  cite: '06 §6.2',
+  say: ({ fd, name }) => `descriptor ${fd} is ${name}, not an eventfd`,
+})
+
+/** The eventfd behind a descriptor of the caller, held until `close`. */
+export const holdEventfd = (call: Call, number: number): Result<HeldEventfd> => {
+  const file = call.file(fd(number))
+  if (file === undefined) return refuse(EventfdNotOpen, { fd: fd(number) })
+  if (!('foreign' in file)) return refuse(NotAnEventfd, { fd: fd(number), name: file.linkText })
+  return file.eventfd?.() ?? refuse(NotAnEventfd, { fd: fd(number), name: file.name })
+}

@@ -1,0 +1,129 @@
+/**
+ * The PCI side of a machine: gives functions their addresses, buses, BAR addresses and groups, and
+ * registers them with VFIO. What programs find in sysfs is derived from here.
+ */
+import type { IommuDevice } from '../../engine/iommu-driver.ts'
+import type { VfioDevice } from '../device.ts'
+import type { Vfio } from '../vfio.ts'
+import type { PciModel, PciTimers } from './pci-model.ts'
+import { formatAddress, type PciAddress, PciBus } from './pci-slot.ts'
+import { VfioPci } from './vfio-pci.ts'
+
+/** Puts a function behind the platform's IOMMU, in the group with this number. */
+export type BehindIommu = (name: string, group: number, model: PciModel) => IommuDevice
+
+export interface PciFunctionOptions {
+  readonly model: PciModel
+  /** Default: the next free device number, bus 0 for functions on the root bus, else a bus of its own. */
+  readonly address?: PciAddress
+  /** Functions of one group share it; default: the lowest free number. */
+  readonly group?: number
+  /** Default: true on the 4096-byte (PCI Express) functions, which sit behind a root port of their own. */
+  readonly behindRootPort?: boolean
+  readonly dynamicMsix?: boolean
+}
+
+export interface PciFunction {
+  readonly pci: VfioPci
+  readonly vfio: VfioDevice
+  readonly device: IommuDevice
+  /** The root port above it; undefined on the root bus. */
+  readonly rootPort: PciAddress | undefined
+}
+
+/** Where firmware starts to give out memory for BARs. */
+const FIRST_BAR = 0xfe00_0000
+const FIRST_ROOT_DEVICE = 3
+const FIRST_ROOT_PORT = 0x1c
+
+export class PciMachine {
+  readonly functions: PciFunction[] = []
+  readonly #vfio: Vfio
+  readonly #behindIommu: BehindIommu
+  readonly #timers: PciTimers
+  readonly #buses = new Map<string, { bus: PciBus; rootPort: PciAddress | undefined }>()
+  #nextBar = FIRST_BAR
+
+  constructor(vfio: Vfio, behindIommu: BehindIommu, timers: PciTimers) {
+    this.#vfio = vfio
+    this.#behindIommu = behindIommu
+    this.#timers = timers
+  }
+
+  /** Throws on an address or group that is taken by something that it cannot share with. */
+  add(options: PciFunctionOptions): PciFunction {
+    const { model } = options
+    const behind = options.behindRootPort ?? model.identity.configSize === 4096
+    const address = options.address ?? this.#freeAddress(behind)
+    const bdf = formatAddress(address)
+    if (this.functions.some(({ pci }) => pci.bdf === bdf))
+      throw new Error(`there is a function at ${bdf} already`)
+    const { bus, rootPort } = this.#busOf(address)
+    const device = this.#behindIommu(bdf, options.group ?? this.#freeGroup(), model)
+    let pci: VfioPci | undefined
+    const vfio = this.#vfio.addPhysical({
+      name: bdf,
+      device,
+      driver: (machine) => {
+        pci = new VfioPci(machine, {
+          address,
+          bus,
+          model,
+          device,
+          barAddresses: this.#placeBars(model),
+          timers: this.#timers,
+          ...(options.dynamicMsix === undefined ? {} : { dynamicMsix: options.dynamicMsix }),
+        })
+        return pci
+      },
+    })
+    if (pci === undefined) throw new Error(`the driver of ${bdf} was not made`)
+    pci.place(vfio)
+    const added = { pci, vfio, device, rootPort }
+    this.functions.push(added)
+    return added
+  }
+
+  #freeAddress(behindRootPort: boolean): PciAddress {
+    const taken = (address: PciAddress): boolean =>
+      this.functions.some(({ pci }) => pci.bdf === formatAddress(address))
+    for (let n = 0; ; n++) {
+      const address = behindRootPort
+        ? { domain: 0, bus: 1 + n, device: 0, fn: 0 }
+        : { domain: 0, bus: 0, device: FIRST_ROOT_DEVICE + n, fn: 0 }
+      if (!taken(address)) return address
+    }
+  }
+
+  #freeGroup(): number {
+    let number = 0
+    while (this.#vfio.group(number) !== undefined) number++
+    return number
+  }
+
+  /** Bus 0 is the root bus; each other bus lies behind a root port of its own. */
+  #busOf({ domain, bus }: PciAddress): { bus: PciBus; rootPort: PciAddress | undefined } {
+    const key = `${domain}:${bus}`
+    let known = this.#buses.get(key)
+    if (known === undefined) {
+      const ports = [...this.#buses.values()].filter(
+        ({ rootPort }) => rootPort !== undefined,
+      ).length
+      const port = { domain, bus: 0, device: FIRST_ROOT_PORT + (ports >> 3), fn: ports & 7 }
+      known = { bus: new PciBus(bus === 0), rootPort: bus === 0 ? undefined : port }
+      this.#buses.set(key, known)
+    }
+    return known
+  }
+
+  #placeBars(model: PciModel): Map<number, number> {
+    const placed = new Map<number, number>()
+    for (const bar of model.bars) {
+      const size = Math.max(bar.length, 0x1000)
+      this.#nextBar = Math.ceil(this.#nextBar / size) * size
+      placed.set(bar.index, this.#nextBar)
+      this.#nextBar += size
+    }
+    return placed
+  }
+}
