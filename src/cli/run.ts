@@ -21,9 +21,18 @@ export const runCommand = async (
     return ExitStatus.RUN_FAILED
   }
   const end = await runProgram(command, config)
-  if (end.type === 'failed') process.stderr.write(`iommufd-user: ${end.message}\n`)
+  if (end.type === 'failed') {
+    process.stderr.write(`iommufd-user: ${end.message}\n`)
+    if (end.status === ExitStatus.RUN_FAILED) await explain()
+  }
   endLike(end)
   return Number(process.exitCode)
+}
+
+/** The machine may be why. */
+const explain = async (): Promise<void> => {
+  const { whatIsMissing } = await import('./check.ts')
+  process.stderr.write(await whatIsMissing())
 }
 
 /** Runs a program to its end on the machine that the configuration describes. */
