@@ -43,6 +43,7 @@ const findingText = ({ status, found, advice }: Finding): string =>
 
 const config: RunConfig = {
   devices: [],
+  container: 'iommufd',
   compatIoas: 'linux',
   testInterface: false,
   trace: null,

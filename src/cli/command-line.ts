@@ -32,6 +32,7 @@ export const createCommand = (): Command => {
   failWith(program, ExitStatus.USAGE)
   addRun(program)
   addCheck(program)
+  addDevices(program)
   addDemo(program)
   addErrors(program)
   return program
@@ -54,6 +55,15 @@ const addRun = (program: Command): void => {
       '--device <spec>',
       'add a simulated device, MODEL[:ARGUMENT][,KEY=VALUE...]; may be repeated',
       collect,
+    )
+    .addOption(
+      new Option(
+        '--container <kind>',
+        'what /dev/vfio/vfio is: an iommufd in the place of a container, as CONFIG_IOMMUFD_VFIO_CONTAINER ' +
+          "makes it, or VFIO's own container with type1, as distributions ship it",
+      )
+        .choices(['iommufd', 'type1'])
+        .default('iommufd'),
     )
     .addOption(
       new Option(
@@ -116,6 +126,17 @@ const addCheck = (program: Command): void => {
       process.exitCode = await checkCommand(format)
     })
   failWith(check, ExitStatus.USAGE)
+}
+
+const addDevices = (program: Command): void => {
+  const devices = program
+    .command('devices')
+    .summary('list the models that --device knows')
+    .action(async () => {
+      const { devicesCommand } = await import('./devices.ts')
+      process.exitCode = devicesCommand()
+    })
+  failWith(devices, ExitStatus.USAGE)
 }
 
 const addDemo = (program: Command): void => {

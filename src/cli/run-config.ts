@@ -2,6 +2,7 @@
 export interface RunConfig {
   /** Specifications of simulated devices, as typed, checked. */
   readonly devices: readonly string[]
+  readonly container: 'iommufd' | 'type1'
   readonly compatIoas: 'linux' | 'strict'
   readonly testInterface: boolean
   /** File for trace lines, `-` for standard error; null for none. */

@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 export interface RunOptions {
   /** Specifications of simulated devices, in order. */
   readonly device?: readonly string[]
+  readonly container: 'iommufd' | 'type1'
   readonly compatIoas: 'linux' | 'strict'
   /** False takes IOMMU_TEST_CMD away, as distributions' kernels do. */
   readonly testInterface: boolean

@@ -55,6 +55,7 @@ const runConfig = (options: RunOptions): RunConfig => {
   if (trace !== null && trace !== STANDARD_ERROR) expectWritable(trace)
   return {
     devices,
+    container: options.container,
     compatIoas: options.compatIoas,
     testInterface: options.testInterface,
     trace,

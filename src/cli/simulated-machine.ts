@@ -9,6 +9,8 @@ import { parseDeviceSpec } from './device-spec.ts'
 
 export interface MachineConfig {
   readonly devices: readonly string[]
+  /** What /dev/vfio/vfio is (02 §1.2). */
+  readonly container: 'iommufd' | 'type1'
   readonly compatIoas: 'linux' | 'strict'
   readonly testInterface: boolean
 }
@@ -21,7 +23,7 @@ export const simulatedMachine = (config: MachineConfig, observer?: Observer): Ma
     ...(observer === undefined ? {} : { observer }),
     ...(config.testInterface ? { commands: [testCommand(new TestBench())] } : {}),
   })
-  const vfio = new Vfio(machine)
+  const vfio = new Vfio(machine, { container: config.container })
   for (const text of config.devices) addDevice(vfio, parseDeviceSpec(text))
   return machine
 }
