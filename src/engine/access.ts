@@ -1,12 +1,20 @@
 /** Accesses: users of an IOAS that do no DMA of their own (01 §19, 04 §2). */
-import { type ByteLength, hex, type Iova, MAX_U64 } from '../abi/brands.ts'
+import { type ByteLength, type Iova, MAX_U64 } from '../abi/brands.ts'
 import { copyThrough } from './access-copy.ts'
-import { AREA_READABLE, AREA_UNMAPPING, AREA_WRITABLE } from './area-tree.ts'
+import {
+  AccessLengthZero,
+  AccessOverflows,
+  AreaBeingUnmapped,
+  AreaIsDmaBuf,
+  checkPermission,
+  PinMisaligned,
+  walkAreas,
+} from './access-walk.ts'
+import { AREA_UNMAPPING } from './area-cursor.ts'
 import type { Context } from './context.ts'
-import { Ioas, type IovaRange } from './ioas.ts'
-import { printRange } from './ioas-iova.ts'
+import { Ioas } from './ioas.ts'
 import { type Caller, KernelObject } from './objects.ts'
-import { offsetOf, PAGE, pageOf } from './page-address.ts'
+import { PAGE } from './page-address.ts'
 import type { PageSource } from './page-source.ts'
 import type { AddressSpace, PageIdentity } from './ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
@@ -63,58 +71,6 @@ export const AccessMayNotPin = reasonKind<{ access: string }>({
   errno: 'EINVAL',
   cite: '04 §2.5 check 1',
   say: ({ access }) => `${access} did not declare that it pins pages, or cannot be told to let go`,
-})
-
-export const AccessLengthZero = reasonKind({
-  code: 'access-length-zero',
-  errno: 'EINVAL',
-  cite: '04 §2.5 check 2, §2.8 check 1',
-  say: () => 'an access of 0 bytes',
-})
-
-export const AccessOverflows = reasonKind<{ iova: bigint; length: bigint }>({
-  code: 'access-overflows',
-  errno: 'EOVERFLOW',
-  cite: '04 §2.5 check 3, §2.8 check 2',
-  say: ({ iova, length }) => `iova ${hex(iova)} + length ${hex(length)} - 1 exceeds 2^64-1`,
-})
-
-export const AccessMeetsHole = reasonKind<{ ioas: number; at: bigint }>({
-  code: 'access-meets-hole',
-  errno: 'ENOENT',
-  cite: '04 §2.5 check 5a, §2.8 check 8',
-  say: ({ ioas, at }) => `nothing is mapped at ${hex(at)} of IOAS ${ioas}`,
-})
-
-export const AreaBeingUnmapped = reasonKind<{ area: IovaRange }>({
-  code: 'area-being-unmapped',
-  errno: 'EINVAL',
-  cite: '04 §2.5 check 5b, §2.8 check 4',
-  say: ({ area }) => `the area ${printRange(area.start, area.last)} is waiting for its unmap`,
-})
-
-export const PinMisaligned = reasonKind<{ area: IovaRange; at: bigint }>({
-  code: 'pin-misaligned',
-  errno: 'EINVAL',
-  cite: '04 §2.5 checks 5c and 5d',
-  say: ({ area, at }) =>
-    `the pin would begin or end within a page of the memory behind ${printRange(area.start, area.last)}, at ${hex(at)}`,
-})
-
-export const AreaForbids = reasonKind<{ area: IovaRange; write: boolean }>({
-  code: 'area-forbids',
-  errno: 'EPERM',
-  cite: '04 §2.5 check 5e, §2.8 check 5',
-  say: ({ area, write }) =>
-    `the area ${printRange(area.start, area.last)} is not mapped ${write ? 'WRITEABLE' : 'READABLE'}`,
-})
-
-export const AreaIsDmaBuf = reasonKind<{ area: IovaRange }>({
-  code: 'area-is-dma-buf',
-  errno: 'EINVAL',
-  cite: '04 §2.5 check 5f, §2.8 check 6',
-  say: ({ area }) =>
-    `the area ${printRange(area.start, area.last)} shows a dma-buf, which only devices reach`,
 })
 
 export const StorePagesFails = reasonKind({
@@ -410,48 +366,3 @@ export class Access extends KernelObject {
 }
 
 const pinKey = (iova: bigint, length: bigint): string => `${iova}:${length}`
-
-/** One area of a walk: the store's cursor is on it. */
-interface AreaStep {
-  readonly area: IovaRange
-  /** Address of the first byte wanted of this area. */
-  readonly from: bigint
-  /** First and last byte wanted, counted from the start of the area's first slot. */
-  readonly firstByte: number
-  readonly lastByte: number
-  /** The range ends in this area. */
-  readonly isLast: boolean
-}
-
-/** Visits the areas of [first, last] in order; a gap, or what `visit` refuses with, ends the walk. */
-const walkAreas = (
-  ioas: Ioas,
-  first: bigint,
-  last: bigint,
-  visit: (step: AreaStep) => Result<void>,
-): Result<void> => {
-  const { areas } = ioas
-  for (let at = first; ; ) {
-    if (!areas.seek(pageOf(at), offsetOf(at))) return refuse(AccessMeetsHole, { ioas: ioas.id, at })
-    const { range: area } = ioas.areaAtCursor()
-    if (area.start > at) return refuse(AccessMeetsHole, { ioas: ioas.id, at })
-    const isLast = area.last >= last
-    const end = isLast ? last : area.last
-    const { sourceOffset } = areas
-    const refusal = visit({
-      area,
-      from: at,
-      firstByte: sourceOffset + Number(at - area.start),
-      lastByte: sourceOffset + Number(end - area.start),
-      isLast,
-    })
-    if (refusal instanceof Refusal) return refusal
-    if (isLast) return
-    at = area.last + 1n
-  }
-}
-
-const checkPermission = ({ area }: AreaStep, flags: number, write: boolean): Result<void> => {
-  if ((flags & (write ? AREA_WRITABLE : AREA_READABLE)) === 0)
-    return refuse(AreaForbids, { area, write })
-}

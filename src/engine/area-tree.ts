@@ -6,36 +6,19 @@
  * getters). Every change touches only the path from the root, and forgets there only what it may have
  * changed, so that the automatic choice of an IOVA (01 §12.3) is O(log n) too.
  */
+
+import { AreaCursor } from './area-cursor.ts'
 import { type Child, FANOUT, Inner, roomBetweenRows } from './area-node.ts'
 import type { RoomRequest } from './area-room.ts'
-import { AreaRows, ROWS } from './area-rows.ts'
+import { ROWS } from './area-rows.ts'
 import { type Look, lookBetween, lookInInner, lookInLeaf, type WindowEnd } from './area-search.ts'
 import { PAGE } from './page-address.ts'
 import type { PageSource } from './page-source.ts'
 
-/** Bits of an area's flags. */
-export const AREA_READABLE = 1
-export const AREA_WRITABLE = 2
-/** Its unmap was announced to accesses, which did not let go yet (04 §2.7). */
-export const AREA_UNMAPPING = 4
-
-export class AreaTree {
-  readonly #rows = new AreaRows()
-  #root: Child
+export class AreaTree extends AreaCursor {
   #size = 0
   /** Areas by the alignment that they conform to (log2, 0 to 12): 01 §6.2 without a walk. */
   readonly #byAlignment = new Uint32Array(13)
-  // The cursor: inner nodes from the root with the child taken, then leaf, position and its row.
-  readonly #path: Inner[] = []
-  readonly #taken: number[] = []
-  #leaf: number
-  #position = 0
-  #row = 0
-
-  constructor() {
-    this.#leaf = this.#rows.newLeaf()
-    this.#root = this.#leaf
-  }
 
   get size(): number {
     return this.#size
@@ -46,100 +29,6 @@ export class AreaTree {
     for (let lower = 0; lower < shift; lower += 1)
       if ((this.#byAlignment[lower] as number) > 0) return false
     return true
-  }
-
-  // --- the cursor
-
-  /** Moves to the first area that ends at or after the address; false if there is none. */
-  seek(page: number, offset: number): boolean {
-    let node = this.#root
-    let depth = 0
-    while (typeof node !== 'number') {
-      const index = node.search(page, offset)
-      this.#path[depth] = node
-      this.#taken[depth] = index
-      depth += 1
-      node = node.children[index] as Child
-    }
-    if (this.#path.length !== depth) this.#path.length = depth
-    const position = this.#rows.search(node, page, offset)
-    this.#leaf = node
-    this.#position = position
-    if (position === this.#rows.count(node)) return false
-    this.#row = this.#rows.row(node, position)
-    return true
-  }
-
-  /** Moves to the next area; false at the end. */
-  next(): boolean {
-    this.#position += 1
-    if (this.#position === this.#rows.count(this.#leaf)) {
-      const leaf = this.#nextLeaf()
-      if (leaf === undefined) return false
-      this.#leaf = leaf
-      this.#position = 0
-    }
-    this.#row = this.#rows.row(this.#leaf, this.#position)
-    return true
-  }
-
-  #nextLeaf(): number | undefined {
-    for (let depth = this.#path.length - 1; depth >= 0; depth -= 1) {
-      const inner = this.#path[depth] as Inner
-      const index = (this.#taken[depth] as number) + 1
-      if (index >= inner.count) continue
-      this.#taken[depth] = index
-      let node = inner.children[index] as Child
-      for (let below = depth + 1; typeof node !== 'number'; below += 1) {
-        this.#path[below] = node
-        this.#taken[below] = 0
-        node = node.children[0] as Child
-      }
-      return node
-    }
-    return undefined
-  }
-
-  get firstPage(): number {
-    return this.#rows.firstPage(this.#row)
-  }
-  get firstOffset(): number {
-    return this.#rows.firstOffset(this.#row)
-  }
-  get lastPage(): number {
-    return this.#rows.lastPage(this.#row)
-  }
-  get lastOffset(): number {
-    return this.#rows.lastOffset(this.#row)
-  }
-  get source(): PageSource {
-    return this.#rows.source(this.#row)
-  }
-  /** Page within the source where the area starts. */
-  get sourcePage(): number {
-    return this.#rows.sourcePage(this.#row)
-  }
-  /** Byte within that page. */
-  get sourceOffset(): number {
-    return this.#rows.sourceOffset(this.#row)
-  }
-  get flags(): number {
-    return this.#rows.flags(this.#row)
-  }
-  set flags(flags: number) {
-    this.#rows.setFlags(this.#row, flags)
-  }
-  /** Outstanding pins by accesses on this area. */
-  get pins(): number {
-    return this.#rows.pins(this.#row)
-  }
-  /** Those among them that lock it: pins by internal accesses. */
-  get locks(): number {
-    return this.#rows.locks(this.#row)
-  }
-  /** Adds to (or takes from) the pins and locks of the area. */
-  addPins(pins: number, locks: number): void {
-    this.#rows.addPins(this.#row, pins, locks)
   }
 
   // --- changes
@@ -158,12 +47,12 @@ export class AreaTree {
     sourceOffset: number,
     flags: number,
   ): void {
-    const rows = this.#rows
-    if (rows.count(this.#leaf) === ROWS) {
+    const rows = this.rows
+    if (rows.count(this.leaf) === ROWS) {
       this.#splitLeaf()
       this.seek(firstPage, firstOffset)
     }
-    const row = rows.open(this.#leaf, this.#position)
+    const row = rows.open(this.leaf, this.position)
     rows.set(
       row,
       firstPage,
@@ -175,10 +64,10 @@ export class AreaTree {
       sourceOffset,
       flags,
     )
-    this.#row = row
+    this.row = row
     this.#size += 1
     this.#countAlignment(1)
-    if (this.#path.length > 0) this.#noteChange('insert')
+    if (this.path.length > 0) this.#noteChange('insert')
   }
 
   /** Cuts the area at the cursor in two after the given address; the cursor is on the first part then. */
@@ -191,7 +80,7 @@ export class AreaTree {
     const carried = sourceOffset + cutOffset - firstOffset
     const carry = Math.floor(carried / PAGE)
     this.#countAlignment(-1)
-    this.#rows.setLast(this.#row, page, offset)
+    this.rows.setLast(this.row, page, offset)
     this.#countAlignment(1)
     this.#describePath()
     this.seek(cutPage, cutOffset)
@@ -212,18 +101,18 @@ export class AreaTree {
   remove(): void {
     this.#countAlignment(-1)
     this.#size -= 1
-    if (this.#path.length > 0) this.#noteChange('remove')
-    else this.#rows.close(this.#leaf, this.#position)
+    if (this.path.length > 0) this.#noteChange('remove')
+    else this.rows.close(this.leaf, this.position)
   }
 
   clear(): void {
-    this.#rows.clear()
-    this.#leaf = this.#rows.newLeaf()
-    this.#root = this.#leaf
+    this.rows.clear()
+    this.leaf = this.rows.newLeaf()
+    this.root = this.leaf
     this.#size = 0
     this.#byAlignment.fill(0)
-    this.#path.length = 0
-    this.#position = 0
+    this.path.length = 0
+    this.position = 0
   }
 
   // --- room
@@ -248,14 +137,14 @@ export class AreaTree {
     if (firstPage > startPage || (firstPage === startPage && firstOffset > startOffset))
       look = lookBetween(request, end, startPage, startOffset - 1, firstPage, firstOffset)
     if (look === 'not-here')
-      look = lookInLeaf(request, end, this.#rows, this.#leaf, this.#position + 1)
-    for (let depth = this.#path.length - 1; depth >= 0 && look === 'not-here'; depth -= 1)
+      look = lookInLeaf(request, end, this.rows, this.leaf, this.position + 1)
+    for (let depth = this.path.length - 1; depth >= 0 && look === 'not-here'; depth -= 1)
       look = lookInInner(
         request,
         end,
-        this.#rows,
-        this.#path[depth] as Inner,
-        (this.#taken[depth] as number) + 1,
+        this.rows,
+        this.path[depth] as Inner,
+        (this.taken[depth] as number) + 1,
       )
     if (look !== 'not-here') return look === 'found'
     const [lastPage, lastOffset] = this.#end()
@@ -264,17 +153,17 @@ export class AreaTree {
 
   /** Last address of the last area. */
   #end(): readonly [number, number] {
-    const root = this.#root
+    const root = this.root
     if (typeof root !== 'number')
       return [root.lastPages[root.count - 1] as number, root.lastOffsets[root.count - 1] as number]
-    const last = this.#rows.row(root, this.#rows.count(root) - 1)
-    return [this.#rows.lastPage(last), this.#rows.lastOffset(last)]
+    const last = this.rows.row(root, this.rows.count(root) - 1)
+    return [this.rows.lastPage(last), this.rows.lastOffset(last)]
   }
 
   // --- structure
 
   #countAlignment(by: number): void {
-    const shift = this.#rows.alignment(this.#row)
+    const shift = this.rows.alignment(this.row)
     this.#byAlignment[shift] = (this.#byAlignment[shift] as number) + by
   }
 
@@ -283,13 +172,13 @@ export class AreaTree {
    * path up to date. Stops where nothing changes any more.
    */
   #noteChange(change: 'insert' | 'remove'): void {
-    const rows = this.#rows
-    const leaf = this.#leaf
-    const position = this.#position
+    const rows = this.rows
+    const leaf = this.leaf
+    const position = this.position
     const count = rows.count(leaf)
-    const depth = this.#path.length - 1
-    const parent = this.#path[depth] as Inner
-    const index = this.#taken[depth] as number
+    const depth = this.path.length - 1
+    const parent = this.path[depth] as Inner
+    const index = this.taken[depth] as number
     const atStart = position === 0
     const atEnd = position === count - 1
     const previous = atStart ? -1 : rows.row(leaf, position - 1)
@@ -305,8 +194,8 @@ export class AreaTree {
       }
       // What the gaps beside the row add while it is there, and what the gap across it is without it.
       const beside = Math.max(
-        atStart ? 0 : roomBetweenRows(rows, shift, or, previous, this.#row),
-        atEnd ? 0 : roomBetweenRows(rows, shift, or, this.#row, following),
+        atStart ? 0 : roomBetweenRows(rows, shift, or, previous, this.row),
+        atEnd ? 0 : roomBetweenRows(rows, shift, or, this.row, following),
       )
       const across = atStart || atEnd ? 0 : roomBetweenRows(rows, shift, or, previous, following)
       const [gone, came] = change === 'insert' ? [across, beside] : [beside, across]
@@ -333,8 +222,8 @@ export class AreaTree {
   /** A node's extent (perhaps) or room changed: its ancestors, from `depth` upwards, follow. */
   #forgetAbove(from: number, edge: boolean): void {
     for (let depth = from; depth >= 0; depth -= 1) {
-      const inner = this.#path[depth] as Inner
-      const index = this.#taken[depth] as number
+      const inner = this.path[depth] as Inner
+      const index = this.taken[depth] as number
       if (edge) inner.describe(index)
       for (const room of inner.rooms) {
         if (room === undefined) continue
@@ -345,9 +234,9 @@ export class AreaTree {
   }
 
   #describePath(): void {
-    for (let depth = this.#path.length - 1; depth >= 0; depth -= 1) {
-      const inner = this.#path[depth] as Inner
-      const index = this.#taken[depth] as number
+    for (let depth = this.path.length - 1; depth >= 0; depth -= 1) {
+      const inner = this.path[depth] as Inner
+      const index = this.taken[depth] as number
       inner.describe(index)
       inner.forget(index)
     }
@@ -355,24 +244,24 @@ export class AreaTree {
 
   /** Splits the full leaf at the cursor. Adding at an end usually goes on there: such a leaf stays full. */
   #splitLeaf(): void {
-    const position = this.#position
+    const position = this.position
     const keep = position === ROWS ? ROWS - 1 : position === 0 ? 1 : ROWS / 2
-    const right = this.#rows.newLeaf()
-    this.#rows.move(this.#leaf, keep, right)
-    this.#addSibling(this.#path.length - 1, this.#leaf, right)
+    const right = this.rows.newLeaf()
+    this.rows.move(this.leaf, keep, right)
+    this.#addSibling(this.path.length - 1, this.leaf, right)
   }
 
   /** Hangs `right` behind `left`, the child that the cursor takes at `depth`. */
   #addSibling(depth: number, left: Child, right: Child): void {
     if (depth < 0) {
-      const root = new Inner(this.#rows)
+      const root = new Inner(this.rows)
       root.place(0, left)
       root.place(1, right)
-      this.#root = root
+      this.root = root
       return
     }
-    const inner = this.#path[depth] as Inner
-    const index = (this.#taken[depth] as number) + 1
+    const inner = this.path[depth] as Inner
+    const index = (this.taken[depth] as number) + 1
     let target = inner
     let place = index
     let sibling: Inner | undefined
@@ -393,14 +282,14 @@ export class AreaTree {
 
   /** After a removal that left a small leaf: drops empty nodes, joins small neighbours. */
   #shrinkPath(): void {
-    let size = this.#rows.count(this.#leaf)
+    let size = this.rows.count(this.leaf)
     let capacity: number = ROWS
-    for (let depth = this.#path.length - 1; depth >= 0; depth -= 1) {
-      const parent = this.#path[depth] as Inner
-      const index = this.#taken[depth] as number
+    for (let depth = this.path.length - 1; depth >= 0; depth -= 1) {
+      const parent = this.path[depth] as Inner
+      const index = this.taken[depth] as number
       if (size === 0) {
         const child = parent.children[index]
-        if (typeof child === 'number') this.#rows.freeLeaf(child)
+        if (typeof child === 'number') this.rows.freeLeaf(child)
         parent.drop(index)
       } else {
         parent.describe(index)
@@ -410,8 +299,8 @@ export class AreaTree {
       size = parent.count
       capacity = FANOUT
     }
-    while (typeof this.#root !== 'number' && this.#root.count <= 1)
-      this.#root = this.#root.children[0] ?? this.#rows.newLeaf()
+    while (typeof this.root !== 'number' && this.root.count <= 1)
+      this.root = this.root.children[0] ?? this.rows.newLeaf()
   }
 
   /** Joins a child with the one behind or before it where both together leave a node with room. */
@@ -421,9 +310,9 @@ export class AreaTree {
       const other = parent.children[left + 1]
       if (one === undefined || other === undefined) continue
       if (typeof one === 'number' && typeof other === 'number') {
-        if (this.#rows.count(one) + this.#rows.count(other) > limit) continue
-        this.#rows.move(other, 0, one)
-        this.#rows.freeLeaf(other)
+        if (this.rows.count(one) + this.rows.count(other) > limit) continue
+        this.rows.move(other, 0, one)
+        this.rows.freeLeaf(other)
       } else if (one instanceof Inner && other instanceof Inner) {
         if (one.count + other.count > limit) continue
         one.append(other)

@@ -1,7 +1,7 @@
 /** IOMMU_IOAS_COPY: mapping the memory behind areas a second time (01 §14). */
 import { type ByteLength, hex, type Iova, MAX_U64 } from '../abi/brands.ts'
 import { IOMMU_IOAS_COPY } from '../abi/iommufd/ioas.ts'
-import { AREA_WRITABLE } from './area-tree.ts'
+import { AREA_WRITABLE } from './area-cursor.ts'
 import { command } from './command.ts'
 import { Ioas } from './ioas.ts'
 import { emptyDomains, fillArea } from './ioas-fill.ts'

@@ -1,6 +1,6 @@
 /** Cutting areas in two, as VFIO's type1 version 1 needs it (01 §20.2). */
 import { hex, type Iova } from '../abi/brands.ts'
-import { AREA_UNMAPPING } from './area-tree.ts'
+import { AREA_UNMAPPING } from './area-cursor.ts'
 import type { Ioas } from './ioas.ts'
 import { printRange } from './ioas-iova.ts'
 import { offsetOf, PAGE, pageOf } from './page-address.ts'

@@ -1,6 +1,6 @@
 /** Filling page tables from areas and emptying them again (01 §7.1 step 4, §17.5; 03 §14.4). */
 import type { ByteLength, Iova } from '../abi/brands.ts'
-import { AREA_READABLE, AREA_WRITABLE } from './area-tree.ts'
+import { AREA_READABLE, AREA_WRITABLE } from './area-cursor.ts'
 import { physAddress } from './frames.ts'
 import type { DomainLink, Ioas } from './ioas.ts'
 import type { PagingDomain, Protection } from './iommu-driver.ts'

@@ -1,7 +1,7 @@
 /** IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE, and the core operation that VFIO shares (01 §12, §13). */
 import { type ByteLength, hex, type Iova, MAX_U64 } from '../abi/brands.ts'
 import { IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMUFD_IOAS_MAP_FLAGS } from '../abi/iommufd/ioas.ts'
-import { AREA_READABLE, AREA_WRITABLE } from './area-tree.ts'
+import { AREA_READABLE, AREA_WRITABLE } from './area-cursor.ts'
 import { command } from './command.ts'
 import { type DmaBuf, isDmaBuf } from './dma-buf.ts'
 import type { FrameTable } from './frames.ts'

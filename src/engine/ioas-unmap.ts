@@ -1,7 +1,7 @@
 /** IOMMU_IOAS_UNMAP, and the core operation that VFIO shares (01 §15, 04 §2.7). */
 import { type ByteLength, hex, type Iova, MAX_U64 } from '../abi/brands.ts'
 import { IOMMU_IOAS_UNMAP } from '../abi/iommufd/ioas.ts'
-import { AREA_UNMAPPING } from './area-tree.ts'
+import { AREA_UNMAPPING } from './area-cursor.ts'
 import { command } from './command.ts'
 import { Ioas, type Unmapped } from './ioas.ts'
 import { emptyDomains } from './ioas-fill.ts'

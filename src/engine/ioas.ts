@@ -1,7 +1,8 @@
 /** The I/O address space: its state and what other objects do with it (01 §6, §7). */
 import { type ByteLength, hex, type Iova, MAX_U64, type UserVa } from '../abi/brands.ts'
 import type { Access } from './access.ts'
-import { AREA_READABLE, AREA_UNMAPPING, AREA_WRITABLE, AreaTree } from './area-tree.ts'
+import { AREA_READABLE, AREA_UNMAPPING, AREA_WRITABLE } from './area-cursor.ts'
+import { AreaTree } from './area-tree.ts'
 import { type CopyRequest, copyAreas } from './ioas-copy.ts'
 import { cutAreas } from './ioas-cut.ts'
 import { addDomain, removeDomain } from './ioas-domains.ts'

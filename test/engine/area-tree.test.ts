@@ -1,8 +1,9 @@
 /** The ordered store of areas against a plain sorted list, with the IOVA rule of 01 §12.3 step 7. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { AREA_READABLE } from '../../src/engine/area-cursor.ts'
 import { RoomRequest } from '../../src/engine/area-room.ts'
-import { AREA_READABLE, AreaTree } from '../../src/engine/area-tree.ts'
+import { AreaTree } from '../../src/engine/area-tree.ts'
 import { addressOf, offsetOf, pageOf } from '../../src/engine/page-address.ts'
 import type { PageSource } from '../../src/engine/page-source.ts'
 
