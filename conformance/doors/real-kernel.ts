@@ -58,7 +58,7 @@ const DISK_BYTES = 256 * 1024 * 1024
 const machine = (kernel: string, initrd: string, disk: string): string[] => [
   ...['-M', 'q35,kernel-irqchip=split', '-accel', 'tcg,thread=multi', '-cpu', 'max'],
   ...['-m', '4G', '-smp', '2', '-kernel', kernel, '-initrd', initrd],
-  ...['-append', 'console=ttyS0 quiet panic=-1 loglevel=3'],
+  ...['-append', 'console=ttyS0 quiet panic=-1 loglevel=3 no_timer_check'],
   ...['-nographic', '-no-reboot', '-device', 'intel-iommu,intremap=on,caching-mode=on,aw-bits=48'],
   // The devices of places.ts: any PCI device that vfio-pci takes will do.
   ...['-device', 'edu,addr=10.0', '-device', 'edu,addr=11.0'],
@@ -126,7 +126,7 @@ const readDisk = (disk: string): { output: string; status: number | undefined } 
 export const playInRealKernel = async (
   script: string,
   timeoutSeconds = 300,
-  attempts = 3,
+  attempts = 5,
 ): Promise<string> => {
   const { output, status, console } = await runInRealKernel({
     command: ['/init', '/script'],
