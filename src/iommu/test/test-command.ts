@@ -1,11 +1,12 @@
 /** IOMMU_TEST_CMD (0x3ba0): picks the operation and hands it its view of the request (05 §A.1). */
+
+import type { IommufdCommand } from '../../abi/ioctl.ts'
 import {
   IOMMU_TEST_CMD,
-  iommu_test_cmd,
   TEST_ADD_RESERVED,
   TEST_SET_TEMP_MEMORY_LIMIT,
 } from '../../abi/test-cmd.ts'
-import { type Command, command } from '../../engine/command.ts'
+import { type Command, copyToUser } from '../../engine/command.ts'
 import { Ioas } from '../../engine/ioas.ts'
 import { Refusal, reasonKind, refuse } from '../../engine/reason.ts'
 import { accessOperations } from './test-access.ts'
@@ -58,16 +59,22 @@ const entries: ReadonlyMap<number, TestEntry> = new Map(
   ].map((entry) => [entry.operation.op, entry]),
 )
 
+const OPERATION_OFFSET = 4
+
 /** The command, to be given to a Machine with the test interface. */
-export const testCommand = (bench: TestBench): Command =>
-  command(IOMMU_TEST_CMD, ({ context, call, args, respond }) => {
-    const entry = entries.get(args.op)
-    if (entry === undefined) return refuse(TestOperationUnknown, { op: args.op })
-    return entry.run(
-      { bench, context, call },
-      {
-        bytes: iommu_test_cmd.encode(args),
-        respond: (bytes) => respond(iommu_test_cmd.decode(bytes)),
+export const testCommand = (bench: TestBench): Command => ({
+  // The table keeps commands of every structure side by side.
+  ioctl: IOMMU_TEST_CMD as unknown as IommufdCommand,
+  run: (context, call, argument, bytes) => {
+    const op = new DataView(bytes.buffer, bytes.byteOffset).getUint32(OPERATION_OFFSET, true)
+    const entry = entries.get(op)
+    if (entry === undefined) return refuse(TestOperationUnknown, { op })
+    return entry.run(bench, context, call, {
+      bytes,
+      respond: () => {
+        context.machine.callOutput = bytes
+        return copyToUser(call, argument, bytes)
       },
-    )
-  })
+    })
+  },
+})

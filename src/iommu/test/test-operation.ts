@@ -60,13 +60,13 @@ export type TestHandler<F extends Fields> = (
 
 export interface TestEntry {
   readonly operation: TestOperation
-  run(request: Omit<TestRequest<Fields>, 'args' | 'respond'>, io: TestIo): Result<number>
+  run(bench: TestBench, context: Context, call: Call, io: TestIo): Result<number>
 }
 
-/** The 72 bytes of the request, and how they get back to the caller. */
+/** The bytes of the request, as many as the caller provided, and how they get back to it. */
 export interface TestIo {
   readonly bytes: Uint8Array
-  respond(bytes: Uint8Array): Result<void>
+  respond(): Result<void>
 }
 
 /** Joins an operation's declaration and its handler. */
@@ -76,11 +76,16 @@ export const testOperation = <F extends Fields>(
 ): TestEntry => ({
   // The table keeps operations of every structure side by side.
   operation: operation as unknown as TestOperation,
-  run: (request, io) =>
+  run: (bench, context, call, io) =>
     handler({
-      ...request,
+      bench,
+      context,
+      call,
       args: operation.struct.decode(io.bytes),
-      respond: (changed) => io.respond(operation.struct.encode(changed, io.bytes)),
+      respond: (changed) => {
+        operation.struct.encode(changed, io.bytes)
+        return io.respond()
+      },
     }) ?? 0,
 })
 
