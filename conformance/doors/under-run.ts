@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { packageRoot } from '../../src/host/built-file.ts'
+import { scratchDevices } from '../places.ts'
 import { builtClient } from './native-client.ts'
 
 /** A client: the command to which the path of a script is added. */
@@ -38,11 +39,17 @@ export const runMissing = (): string | undefined => {
   return status === 7 ? undefined : stderr.trim() || `status ${status}`
 }
 
+/** The emulated devices that some examples need. */
+const deviceOptions = scratchDevices.flatMap(({ name, group }) => [
+  '--device',
+  `scratch,name=${name},group=${group}`,
+])
+
 /** Plays a script with a client, under `run` or (with an empty prefix) as it is. */
 export const playWithClient = (
   script: string,
   client: Client,
-  prefix: readonly string[] = runPrefix(),
+  prefix: readonly string[] = runPrefix(deviceOptions),
 ): Promise<string> => {
   const directory = mkdtempSync(join(tmpdir(), 'iommufd-user-script-'))
   const file = join(directory, 'script')
