@@ -11,7 +11,7 @@ import type { Notifications } from './notifications.ts'
 import type { OpenFiles } from './open-files.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Sys } from './sys.ts'
-import type { Tasks } from './tasks.ts'
+import type { Task, Tasks } from './tasks.ts'
 
 const NoDescriptorLeft = reasonKind<{ name: string }>({
   code: 'no-descriptor-left',
@@ -29,7 +29,8 @@ export class ServedCall implements Call {
   readonly #shared: SharedMemory
   readonly #fails: (tid: number, step: FallibleStep) => boolean
   readonly memory: ClientMemory
-  #process: HostProcess | undefined
+  /** The calling thread, once it is known to be the one that we know by its ID. */
+  task: Task | undefined
   tid = 0
   /** The descriptor through which it came, -1 if through none. */
   fd = -1
@@ -55,15 +56,15 @@ export class ServedCall implements Call {
   begin(tid: number): void {
     this.tid = tid
     this.fd = -1
-    this.#process = undefined
+    this.task = undefined
     this.memory.begin(tid)
   }
 
   get process(): HostProcess {
-    this.#process ??= this.#tasks.get(this.tid)?.process
-    if (this.#process === undefined)
+    this.task ??= this.#tasks.get(this.tid)
+    if (this.task === undefined)
       throw new Error(`thread ${this.tid} cannot be looked at: /proc/${this.tid} is closed to us`)
-    return this.#process
+    return this.task.process
   }
 
   file(fd: Fd): OpenFile | ForeignFile | undefined {
