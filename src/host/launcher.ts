@@ -1,10 +1,11 @@
 /** Installing the filter, starting the program, waiting for it: see launcher-main.ts. */
-import { filterProgram } from './bpf.ts'
+import { filterProgram, type Trap } from './bpf.ts'
 import {
   CLD_EXITED,
   CLD_STOPPED,
   P_PID,
   PR_SET_NO_NEW_PRIVS,
+  RLIMIT_NOFILE,
   SECCOMP_FILTER_FLAG_NEW_LISTENER,
   SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
   SECCOMP_SET_MODE_FILTER,
@@ -14,7 +15,7 @@ import {
 } from './kernel.ts'
 import type { Sys } from './sys.ts'
 import { koffiSys } from './sys-koffi.ts'
-import { type Transfers, traps } from './traps.ts'
+import { traps } from './traps.ts'
 
 /** How the supervisor and its launcher thread talk: words of shared memory. */
 export const Word = {
@@ -44,8 +45,11 @@ export interface Launch {
   readonly blockedSignals: bigint
   readonly defaultSignals: bigint
   readonly closeFds: readonly number[]
+  /** Soft RLIMIT_NOFILE that the program is to have; undefined to leave it. */
+  readonly openFiles: string | undefined
 }
 
+const UNLIMITED = 0xffff_ffff_ffff_ffffn
 const ENOENT = 2
 const EINTR = 4
 const ENOEXEC = 8
@@ -58,11 +62,13 @@ export const launch = (request: Launch): void => {
   const { words } = request
   Atomics.wait(words, Word.GO, 0)
   const transfers = Atomics.load(words, Word.GO) === 2 ? 'registers' : 'all'
-  const listener = installFilter(sys, transfers)
+  const listener = installFilter(sys, traps(transfers))
   Atomics.store(words, Word.LISTENER, listener < 0 ? listener : listener + 1)
   Atomics.notify(words, Word.LISTENER)
   if (listener < 0) return
+  const limit = lowerOpenFiles(sys, request.openFiles)
   const pid = start(sys, request)
+  limit.restore()
   Atomics.store(words, Word.PID, pid)
   wake(sys, request.wake)
   if (pid > 0) wait(sys, request, pid)
@@ -71,9 +77,9 @@ export const launch = (request: Launch): void => {
   sys.call('exit', 0)
 }
 
-/** The listener, or an errno negated. */
-const installFilter = (sys: Sys, transfers: Transfers): number => {
-  const program = filterProgram(sys.arch, traps(transfers))
+/** Puts this thread, and whatever it starts, under a filter: the listener, or an errno negated. */
+const installFilter = (sys: Sys, trapped: readonly Trap[]): number => {
+  const program = filterProgram(sys.arch, trapped)
   const code = sys.alloc(program.length)
   code.bytes.set(program)
   const { view, address } = sys.alloc(16)
@@ -88,6 +94,21 @@ const installFilter = (sys: Sys, transfers: Transfers): number => {
     SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
   )
   return killable === -EINVAL ? install(SECCOMP_FILTER_FLAG_NEW_LISTENER) : killable
+}
+
+/** Node raises the soft limit to the hard one at its start; what it starts shall have it as it was. */
+const lowerOpenFiles = (sys: Sys, soft: string | undefined): { restore(): void } => {
+  if (soft === undefined) return { restore: () => {} }
+  const { view, address } = sys.alloc(32)
+  sys.call('prlimit64', 0, RLIMIT_NOFILE, 0, address)
+  view.setBigUint64(16, soft === 'unlimited' ? UNLIMITED : BigInt(soft), true)
+  view.setBigUint64(24, view.getBigUint64(8, true), true)
+  sys.call('prlimit64', 0, RLIMIT_NOFILE, address + 16, 0)
+  return {
+    restore: () => {
+      sys.call('prlimit64', 0, RLIMIT_NOFILE, address, 0)
+    },
+  }
 }
 
 /** As execvp does: the first candidate that can be executed; a script without `#!` goes to the shell. */

@@ -23,6 +23,7 @@ import {
 } from './kernel.ts'
 import { Word } from './launcher.ts'
 import { memoryAccess } from './memory-access.ts'
+import { listenerRefused } from './refusals.ts'
 import type { Report, SupervisorOrder } from './run-protocol.ts'
 import { createServer, handlers, type Server, serve } from './server.ts'
 import type { Sys } from './sys.ts'
@@ -54,7 +55,8 @@ export const supervise = async (build: (config: unknown) => HostedSystem): Promi
   Atomics.wait(words, Word.LISTENER, 0)
   const listener = Atomics.load(words, Word.LISTENER)
   if (listener < 0) {
-    control.report({ type: 'failed', status: 125, message: cannotTrap(-listener) })
+    const { says, advice } = listenerRefused(-listener)
+    control.report({ type: 'failed', status: 125, message: `${says} ${advice}` })
     leave(sys)
   }
   try {
@@ -79,11 +81,6 @@ const leave: (sys: Sys) => never = (sys) => {
 const mistake = (error: unknown): string =>
   `A call could not be served, because of a mistake in iommufd-user: ${error instanceof Error ? error.stack : error}`
 
-const cannotTrap = (errno: number): string =>
-  errno === 16
-    ? 'A supervisor is already listening to this process (seccomp user notification); there can be only one. Do not run it inside itself.'
-    : `The kernel refuses the seccomp filter (errno ${errno}). iommufd-user check says what is missing.`
-
 const startLauncher = (sys: Sys, order: SupervisorOrder, words: Int32Array, wake: number): void => {
   const { inherited } = order
   const ignored = BigInt(`0x${inherited.ignoredSignals}`)
@@ -103,6 +100,7 @@ const startLauncher = (sys: Sys, order: SupervisorOrder, words: Int32Array, wake
       processGroup: order.processGroup,
       blockedSignals: BigInt(`0x${inherited.blockedSignals}`),
       defaultSignals: ~ignored & 0xffff_ffff_ffff_ffffn,
+      openFiles: inherited.openFiles,
       closeFds: [0, 1, 2].filter((fd) => !open.has(fd)),
     },
   })
