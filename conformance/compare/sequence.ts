@@ -5,7 +5,7 @@ import { containerCall } from './container-calls.ts'
 import { coreCall, MEMFD, NOT_MEMORY, Remembered } from './core-calls.ts'
 import { beginWithHardware, hardwareCall } from './hardware-calls.ts'
 import { mockCalls } from './mock/calls.ts'
-import { BUFFER_PAGES } from './mock/pieces.ts'
+import { AFTER_READ_ONLY, BUFFER_PAGES } from './mock/pieces.ts'
 import { Random } from './random.ts'
 
 export interface Sequence {
@@ -83,6 +83,7 @@ export const hardwareProfile: Profile = {
 const mockSetUp: readonly string[] = [
   ...memorySetUp,
   `mmap ${B} ${BUFFER_PAGES * 0x1000} rw shared`,
+  `mmap ${AFTER_READ_ONLY} 0x1000 rw private`,
   'open 0 /dev/iommu 2',
 ]
 

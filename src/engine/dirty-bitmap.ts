@@ -48,28 +48,41 @@ export class UserBitmap {
     this.#bias = (data & 0xfffn) << 3n
   }
 
-  /** Sets the bits of `[iova, iova+length)` as far as it lies in the range asked for. */
-  setSpan(iova: Iova, length: ByteLength): void {
-    const start = iova < this.#base ? this.#base : iova
+  /**
+   * Sets the bits of `[iova, iova+length)` as far as it lies in the range asked for. The span is one leaf,
+   * or neighbouring leaves of `leaf` bytes each.
+   */
+  setSpan(iova: Iova, length: ByteLength, leaf: ByteLength = length): void {
+    let start: bigint = iova < this.#base ? this.#base : iova
     const end = iova + length - 1n
     const last = end > this.#last ? this.#last : end
     if (last < start) return
     this.dirtyBytes += last - start + 1n
+    while (start <= last) {
+      const lostFrom = this.#setBits(start, last)
+      if (lostFrom === undefined) return
+      // The rest of that leaf is lost; the next one is tried on its own.
+      this.dropped++
+      start = iova + ((lostFrom - iova + leaf - 1n) / leaf) * leaf
+    }
+  }
+
+  /** Collects the bits of `start` to `last`; the IOVA where it ended if a page on the way was lost. */
+  #setBits(start: bigint, last: bigint): bigint | undefined {
     let bit = ((start - this.#base) >> this.#shift) + this.#bias
     const lastBit = ((last - this.#base) >> this.#shift) + this.#bias
     for (let startsHere = true; ; startsHere = false) {
       const page = bit / PAGE_BITS
       if (page !== this.#page) {
         const written = this.#write()
-        if (!written) this.dropped++
-        // A span that could not be written on the page before loses its rest too; a new one starts afresh.
-        if (!written && !startsHere) return
         this.#page = page
+        if (!written && startsHere) this.dropped++
+        if (!written && !startsHere) return this.#base + ((bit - this.#bias) << this.#shift)
       }
       const from = Number(bit - page * PAGE_BITS)
       const endOfPage = (page + 1n) * PAGE_BITS - 1n
       this.#collect(from, Number((lastBit < endOfPage ? lastBit : endOfPage) - page * PAGE_BITS))
-      if (lastBit <= endOfPage) return
+      if (lastBit <= endOfPage) return undefined
       bit = endOfPage + 1n
     }
   }

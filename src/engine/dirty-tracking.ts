@@ -160,7 +160,7 @@ const walk = (
     range.start,
     byteLength(last - range.start + 1n),
     clear,
-    (from, length) => bitmap.setSpan(from, length),
+    (from, length, leaf) => bitmap.setSpan(from, length, leaf),
   )
   if (read instanceof Refusal) return range.start
   return last < range.last ? iova(last + 1n) : undefined

@@ -175,9 +175,12 @@ export interface DirtyOps {
     iova: Iova,
     length: ByteLength,
     clear: boolean,
-    report: ((iova: Iova, length: ByteLength) => void) | undefined,
+    report: ReportDirty | undefined,
   ): Result<void>
 }
+
+/** In ascending order: one leaf, or with `leaf` several neighbouring ones of that many bytes each. */
+export type ReportDirty = (iova: Iova, length: ByteLength, leaf?: ByteLength) => void
 
 export interface PagingDomain extends Domain {
   readonly type: 'paging'

@@ -2,9 +2,10 @@
  * Reading and clearing dirty bits in the tables (07 §1.9).
  */
 import type { ByteLength, Iova } from '../abi/brands.ts'
+import type { ReportDirty } from '../engine/iommu-driver.ts'
 import type { PageTable } from './page-table.ts'
 
-export type ReportDirty = (iova: Iova, length: ByteLength) => void
+export type { ReportDirty } from '../engine/iommu-driver.ts'
 
 interface Scan {
   readonly table: PageTable
@@ -19,7 +20,7 @@ interface Scan {
  * Reports the dirty leaves that intersect `[iova, iova + length)` and, if `clear`, makes them clean.
  * A report starts at the walk position and has the length of the leaf, so that it may reach beyond the
  * range; of an entry with several items the last item is left out (07 §1.9, the contiguous quirk).
- * Neighbouring reports are joined. What lies outside the present reach is not found.
+ * Neighbouring reports of equal length are joined. What lies outside the present reach is not found.
  */
 export const readAndClearDirty = (
   table: PageTable,
@@ -95,7 +96,7 @@ const scanTable = (scan: Scan, page: number, level: number): void => {
   }
 }
 
-/** Joins neighbouring spans, and turns pages into IOVAs; the first may begin inside its page. */
+/** Joins neighbouring spans of equal length, and turns pages into IOVAs; the first may begin inside its page. */
 class JoinedSpans {
   readonly #table: PageTable
   readonly #firstPage: number
@@ -103,6 +104,8 @@ class JoinedSpans {
   readonly #report: ReportDirty | undefined
   #start = -1
   #end = -1
+  /** Units of each of the joined. */
+  #each = 0
 
   constructor(
     table: PageTable,
@@ -122,13 +125,14 @@ class JoinedSpans {
   }
 
   add(page: number, units: number): void {
-    if (page === this.#end && this.#inside === 0n) {
+    if (page === this.#end && units === this.#each && this.#inside === 0n) {
       this.#end += units
       return
     }
     this.flush()
     this.#start = page
     this.#end = page + units
+    this.#each = units
   }
 
   flush(): void {
@@ -139,7 +143,11 @@ class JoinedSpans {
       (this.#firstIova & (granule - 1n)) +
       this.#inside +
       pages * granule) as Iova
-    this.#report(iova, (BigInt(this.#end - this.#start) * granule) as ByteLength)
+    this.#report(
+      iova,
+      (BigInt(this.#end - this.#start) * granule) as ByteLength,
+      (BigInt(this.#each) * granule) as ByteLength,
+    )
     this.#start = -1
     this.#end = -1
   }

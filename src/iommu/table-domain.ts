@@ -13,6 +13,7 @@ import type {
   IommuDriver,
   PagingDomain,
   Protection,
+  ReportDirty,
 } from '../engine/iommu-driver.ts'
 import type { Result } from '../engine/reason.ts'
 import type { PageTable } from './page-table.ts'
@@ -126,7 +127,7 @@ class TableDirtyOps implements DirtyOps {
     iova: Iova,
     length: ByteLength,
     clear: boolean,
-    report: ((iova: Iova, length: ByteLength) => void) | undefined,
+    report: ReportDirty | undefined,
   ): Result<void> {
     const end = iova + length
     this.#table.readAndClearDirty(
@@ -135,9 +136,9 @@ class TableDirtyOps implements DirtyOps {
       clear,
       report === undefined
         ? undefined
-        : (start, size) => {
+        : (start, size, leaf) => {
             const beyond = start + size - end
-            report(start, beyond > 0n ? ((size - beyond) as ByteLength) : size)
+            report(start, beyond > 0n ? ((size - beyond) as ByteLength) : size, leaf)
           },
     )
   }

@@ -1,11 +1,22 @@
 /** Dirty tracking. */
 import { hexBytes, words } from '../../example.ts'
 import { ARRAY, B, UNMAPPED } from '../../places.ts'
-import { READ_ONLY, structCall } from '../call.ts'
-import { alloc, BUFFER_PAGES, PAGE, pages, plain, type Theme, X } from './pieces.ts'
+import { EDGE_END, READ_ONLY, structCall } from '../call.ts'
+import {
+  AFTER_READ_ONLY,
+  alloc,
+  BUFFER_PAGES,
+  nested,
+  PAGE,
+  pages,
+  plain,
+  pokeArray,
+  type Theme,
+  X,
+} from './pieces.ts'
 
 export const dirty: Theme = {
-  /** Dirty tracking: HWPT 5 over mapped memory, and one with large pages of its own. */
+  /** HWPT 5 over mapped memory, and 6 with pages of 4 KiB and 1 MiB, where bitmap bits of leaves touch. */
   begin: (world) => {
     alloc(world, 'TEST_MOCK_DOMAIN', { id: 1 })
     alloc(world, 'HWPT_ALLOC', { flags: 2, dev_id: 3, pt_id: 1 })
@@ -17,7 +28,8 @@ export const dirty: Theme = {
       length: 0x3000n,
       iova: X + 0x5000n,
     })
-    alloc(world, 'HWPT_SET_DIRTY_TRACKING', { flags: 1, hwpt_id: 5 })
+    alloc(world, 'HWPT_ALLOC', { flags: 2, dev_id: 3, pt_id: 1, ...nested }, [pokeArray(0, 1)])
+    for (const hwpt_id of [5, 6]) alloc(world, 'HWPT_SET_DIRTY_TRACKING', { flags: 1, hwpt_id })
   },
   makers: [
     [
@@ -49,7 +61,15 @@ export const dirty: Theme = {
           [4, ARRAY + BigInt(random.below(9))],
           [1, UNMAPPED],
           [1, READ_ONLY],
+          // Across an edge: into, and out of, a page that cannot be written.
+          [3, AFTER_READ_ONLY - BigInt(1 + random.below(4))],
+          [3, EDGE_END - BigInt(1 + random.below(4))],
         ])
+        const seen = [
+          { address: ARRAY, length: 64 },
+          { address: AFTER_READ_ONLY - 8n, length: 16 },
+          { address: EDGE_END - 8n, length: 8 },
+        ]
         world.add(
           structCall(
             'HWPT_GET_DIRTY_BITMAP',
@@ -61,7 +81,14 @@ export const dirty: Theme = {
               page_size: random.pick([0x800n, 0x1000n, 0x1000n, 0x2000n, 0x400n, 0x3000n, 0n]),
               data: at,
             },
-            { before: [`fill ${ARRAY} 64 0`], also: [{ address: ARRAY, length: 64 }] },
+            {
+              before: [
+                `fill ${ARRAY} 64 0`,
+                `fill ${AFTER_READ_ONLY} 8 0`,
+                `fill ${EDGE_END - 8n} 8 0`,
+              ],
+              also: seen,
+            },
           ),
         )
       },

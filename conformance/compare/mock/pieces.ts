@@ -1,12 +1,14 @@
 /** What the random calls with mock devices have in common. */
 import { type FieldValues, hexBytes, words } from '../../example.ts'
 import { ARRAY, B, UNMAPPED } from '../../places.ts'
-import { corrupted, framedBadly, structCall } from '../call.ts'
+import { corrupted, framedBadly, READ_ONLY, structCall } from '../call.ts'
 import type { Random } from '../random.ts'
 import type { MockWorld } from './world.ts'
 
 /** Memory that sequences map: 16 shared pages. */
 export const BUFFER_PAGES = 16
+/** A page that can be written, right behind READ_ONLY. */
+export const AFTER_READ_ONLY = READ_ONLY + 0x1000n
 /** Where the mock's aperture begins. */
 export const X = 0x1000000n
 export const PAGE = 0x1000n
