@@ -1,7 +1,7 @@
 /** What `run` adds to a program that does nothing. */
 import { spawnSync } from 'node:child_process'
 import { command } from './paths.ts'
-import { median, type Report, time } from './report.ts'
+import { median, type Report, ratio, time } from './report.ts'
 
 const ROUNDS = 15
 
@@ -34,7 +34,7 @@ export const benchStartUp = (): Report[] => {
           name: 'added by run',
           headline: time(median(under) - median(bare)),
           aim: '(aim: < 250 ms)',
-          detail: `true ${time(median(bare))}, run -- true ${time(median(under))}, node -e 0 ${time(median(node))}`,
+          detail: `${ratio(median(under) / median(node))} of node -e 0; true ${time(median(bare))}, run -- true ${time(median(under))}, node -e 0 ${time(median(node))}`,
         },
       ],
     },

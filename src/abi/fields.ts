@@ -152,24 +152,29 @@ export const reserved8 = (meaning = reservedMeaning): Field<number, 'in'> => ({
 })
 
 /** `A|B|0x80`: the names of the bits that are set, the rest as hex; `0` for none. */
-export const formatFlags = (names: Constants, value: number | bigint): string => {
-  let rest = BigInt(value)
-  const parts: string[] = []
-  for (const [name, bits] of Object.entries(names)) {
-    const mask = BigInt(bits)
-    if (mask !== 0n && (rest & mask) === mask) {
-      parts.push(name)
-      rest &= ~mask
+export const flagsFormatter = (names: Constants): ((value: number | bigint) => string) => {
+  const known = Object.entries(names).filter(([, bits]) => bits !== 0)
+  return (value) => {
+    // All names are of the lower 32 bits.
+    let rest = typeof value === 'number' ? value : Number(value & 0xffff_ffffn)
+    const high = typeof value === 'number' ? 0n : value & ~0xffff_ffffn
+    let text = ''
+    for (const [name, bits] of known) {
+      if ((rest & bits) >>> 0 !== bits) continue
+      text += text === '' ? name : `|${name}`
+      rest = (rest & ~bits) >>> 0
     }
+    if (rest === 0 && high === 0n) return text === '' ? '0' : text
+    const unknown = high === 0n ? hex(rest) : hex(high + BigInt(rest))
+    return text === '' ? unknown : `${text}|${unknown}`
   }
-  if (rest !== 0n) parts.push(hex(rest))
-  return parts.length === 0 ? '0' : parts.join('|')
 }
 
-/** The name of a value, or the value itself. */
-export const formatEnum = (names: Constants, value: number): string => {
-  for (const [name, known] of Object.entries(names)) if (known === value) return name
-  return value < 0x1_0000 ? String(value) : hex(value)
+/** The name of a value, or the value itself: in hex where it is large. */
+export const enumFormatter = (names: Constants): ((value: number) => string) => {
+  const known = new Map<number, string>()
+  for (const [name, value] of Object.entries(names)) if (!known.has(value)) known.set(value, name)
+  return (value) => known.get(value) ?? (value < 0x1_0000 ? String(value) : hex(value))
 }
 
 export const flags32 = <Dir extends Direction>(
@@ -179,7 +184,7 @@ export const flags32 = <Dir extends Direction>(
 ): Field<number, Dir> => ({
   ...u32(direction, meaning),
   flags,
-  format: (value) => formatFlags(flags, value),
+  format: flagsFormatter(flags),
 })
 
 export const flags64 = <Dir extends Direction>(
@@ -189,7 +194,7 @@ export const flags64 = <Dir extends Direction>(
 ): Field<bigint, Dir> => ({
   ...u64(direction, meaning),
   flags,
-  format: (value) => formatFlags(flags, value),
+  format: flagsFormatter(flags),
 })
 
 export const enum32 = <Dir extends Direction>(
@@ -199,7 +204,7 @@ export const enum32 = <Dir extends Direction>(
 ): Field<number, Dir> => ({
   ...u32(direction, meaning),
   values,
-  format: (value) => formatEnum(values, value),
+  format: enumFormatter(values),
 })
 
 export const enum16 = <Dir extends Direction>(
@@ -209,7 +214,7 @@ export const enum16 = <Dir extends Direction>(
 ): Field<number, Dir> => ({
   ...u16(direction, meaning),
   values,
-  format: (value) => formatEnum(values, value),
+  format: enumFormatter(values),
 })
 
 /** `element[length]`; direction and meaning are the element's. */

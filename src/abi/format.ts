@@ -1,7 +1,7 @@
 /** An ioctl's argument as people read it, from the bytes that its pointer points to. */
 
 import { hex } from './brands.ts'
-import { formatEnum } from './fields.ts'
+import { enumFormatter } from './fields.ts'
 import type { Ioctl } from './ioctl.ts'
 import { decode, type FormatOptions, formatStruct, type Struct } from './layout.ts'
 
@@ -29,7 +29,7 @@ export const formatArgument = (
     case 'none':
       return ''
     case 'value':
-      return argument < SMALL ? formatEnum(ioctl.values ?? {}, Number(argument)) : hex(argument)
+      return argument < SMALL ? enumFormatter(ioctl.values ?? {})(Number(argument)) : hex(argument)
     case 'int-pointer':
       return bytes.length < 4
         ? hex(argument)

@@ -8,6 +8,7 @@ import {
   objectId,
   userVa,
 } from '../../src/abi/brands.ts'
+import { iommu_hw_info } from '../../src/abi/iommufd/hw-info.ts'
 import { iommu_ioas_map, type iommu_ioas_map_file } from '../../src/abi/iommufd/ioas.ts'
 import { type Decoded, decode, encode, formatStruct } from '../../src/abi/layout.ts'
 import { vfio_iommu_type1_info_cap_iova_range } from '../../src/abi/vfio/container.ts'
@@ -76,4 +77,16 @@ test('people read names, not numbers', () => {
       'user_va=0x7f0000001000, length=0x1000, iova=0xfffffffffffff000}',
   )
   expect(formatStruct(iommu_ioas_map, value, { show: 'out' })).toBe('{iova=0xfffffffffffff000}')
+})
+
+test('flags of 64 bits keep what has no name; of a union both members are shown', () => {
+  const value = decode(
+    iommu_hw_info,
+    encode(iommu_hw_info, { out_data_type: 1, out_capabilities: 0x1_0000_0009n }),
+  )
+  expect(value.in_data_type).toBe(1)
+  expect(formatStruct(iommu_hw_info, value, { show: 'out' })).toBe(
+    '{data_len=0, out_data_type=IOMMU_HW_INFO_TYPE_INTEL_VTD, out_max_pasid_log2=0, ' +
+      'out_capabilities=IOMMU_HW_CAP_DIRTY_TRACKING|IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED|0x100000000}',
+  )
 })
