@@ -22,15 +22,25 @@ export const reasonDoc = (kind: ReasonKind<never>): ReasonDoc => ({
 })
 
 /**
- * What `say` would say, with the names of its fields in place of values. A clause that computes with
- * its fields cannot be had this way; its code, read as words, then stands for it.
+ * What `say` would say, with the names of its fields in place of values. Where it computes with them,
+ * its own text is read instead; where that is no single template, the code, as words, stands for it.
  */
 const clauseWithNames = (kind: ReasonKind<never>): string => {
   try {
     return kind.say(placeholder('') as never)
   } catch {
-    return kind.code.replaceAll('-', ' ')
+    return clauseInSource(String(kind.say)) ?? kind.code.replaceAll('-', ' ')
   }
+}
+
+const clauseInSource = (source: string): string | undefined => {
+  const [, template, ...others] = source.split('`')
+  if (template === undefined || others.length !== 1 || template.includes('=>')) return undefined
+  return template.replace(/\$\{([^}]*)\}/g, (_, expression: string) => {
+    const [name = 'value'] = /[a-z]\w*(?![\w(])/i.exec(expression) ?? []
+    // A bundler tells names apart by digits.
+    return `‹${name.replace(/\d+$/, '')}›`
+  })
 }
 
 /** Prints as ‹path›, and so do all its members. */
@@ -38,7 +48,12 @@ const placeholder = (path: string): unknown =>
   new Proxy(() => path, {
     get: (_, member) => {
       if (member === Symbol.toPrimitive || member === 'toString' || member === 'toLocaleString')
-        return () => `‹${path}›`
+        return (hint?: string): string | number => {
+          // How many there are decides between wordings; any will do.
+          if (hint === 'number' && path.endsWith('.length')) return Number.NaN
+          if (hint === 'number') throw new TypeError(`${path} has no value here`)
+          return `‹${path}›`
+        }
       // Not a list: a clause that goes through its elements is one that computes.
       if (typeof member === 'symbol') return undefined
       return placeholder(path === '' ? member : `${path}.${member}`)
