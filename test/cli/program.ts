@@ -18,15 +18,20 @@ export const iommufdUser = (
     readonly stdin?: string
     readonly env?: NodeJS.ProcessEnv
     readonly cwd?: string
+    /** PATH, with nothing added: Node is then started by its own path. */
+    readonly path?: string
   } = {},
 ): Promise<Ended> =>
   new Promise((resolve, reject) => {
     const env = options.env ?? process.env
-    const child = spawn(binary, args, {
+    // The Node that runs the tests, whichever others there are.
+    const path = options.path ?? `${dirname(process.execPath)}${delimiter}${env['PATH'] ?? ''}`
+    const [command, first] =
+      options.path === undefined ? [binary, []] : [process.execPath, [binary]]
+    const child = spawn(command, [...first, ...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       cwd: options.cwd,
-      // The Node that runs the tests, whichever others there are.
-      env: { ...env, PATH: `${dirname(process.execPath)}${delimiter}${env['PATH'] ?? ''}` },
+      env: { ...env, PATH: path },
     })
     let stdout = ''
     let stderr = ''
