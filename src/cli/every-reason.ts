@@ -4,6 +4,10 @@
  */
 import { allReasonKinds, type ReasonKind } from '../engine/reason.ts'
 import './simulated-machine.ts'
+import '../iommu/lpae-table.ts'
+import '../iommu/platforms.ts'
+import '../vfio/pci/pci-machine.ts'
+import '../vfio/pci-name.ts'
 import '../iommu/platforms.ts'
 import '../host/server.ts'
 import '../library/program-memory.ts'
