@@ -311,6 +311,134 @@ describe('AMD platforms', () => {
   })
 })
 
+describe('ARM SMMUv3', () => {
+  const swMsi = (last: bigint): [bigint, bigint][] => [
+    [0n, 0x7ff_ffffn],
+    [0x810_0000n, last],
+  ]
+
+  it('P11: ranges', () => {
+    for (const platform of ['arm-smmuv3-48', 'arm-smmuv3-44']) {
+      const b = new Bench(platform)
+      expect(b.attach()).toBe(3)
+      b.ranges(...swMsi(0xffff_ffff_ffffn))
+    }
+    const b = new Bench('arm-smmuv3-44')
+    b.hwptAlloc({ flags: NEST_PARENT }, made(3))
+    b.ranges([0n, 0xfff_ffff_ffffn])
+    const inTheWay = new Bench('arm-smmuv3-48')
+    inTheWay.map(0x800_0000n, 'ok')
+    expect(inTheWay.attach()).toBe('EADDRINUSE')
+  })
+
+  it('P12: pages start dirty, and disabling does nothing', () => {
+    const dirty = (b: Bench, expected: number, iova = 0x10000n): void =>
+      b.play((t) => {
+        t.fill(ARRAY, 8n, 0)
+        const wanted = { iova, length: 0x4000n, page_size: 0x1000n, data: ARRAY }
+        t.step('HWPT_GET_DIRTY_BITMAP', { hwpt_id: 3, ...wanted }, ok())
+        t.sees(ARRAY, [expected])
+      })
+    for (const [platform, bits] of [
+      ['arm-smmuv3-48', 0xf],
+      ['amd-server', 0],
+      ['intel-sm-48', 0],
+    ] as const) {
+      const b = new Bench(platform)
+      b.map(0x10000n, 'ok', { length: 0x4000n })
+      b.hwptAlloc({ flags: DIRTY }, made(3))
+      b.play((t) => t.step('HWPT_SET_DIRTY_TRACKING', { hwpt_id: 3, flags: 0 }, ok()))
+      dirty(b, bits)
+      b.play((t) => t.step('HWPT_SET_DIRTY_TRACKING', { hwpt_id: 3, flags: 1 }, ok()))
+      dirty(b, 0)
+      b.map(0x20000n, 'ok', { length: 0x4000n })
+      dirty(b, bits, 0x20000n)
+    }
+  })
+
+  it('P13: nesting through a vIOMMU', () => {
+    const b = new Bench('arm-smmuv3-48')
+    b.hwptAlloc({ flags: NEST_PARENT }, made(3))
+    b.hwptAlloc({ flags: NEST_PARENT | DIRTY }, fails('EOPNOTSUPP'))
+    const ste = (word0: bigint, word1: bigint, wanted: Expectation, pt_id = 4): void => {
+      b.play((t) => {
+        const bytes = new Uint8Array(16)
+        const view = new DataView(bytes.buffer)
+        view.setBigUint64(0, word0, true)
+        view.setBigUint64(8, word1, true)
+        t.poke(ARRAY, bytes)
+      })
+      b.hwptAlloc({ pt_id, data_type: 2, data_len: 16, data_uptr: ARRAY }, wanted)
+    }
+    ste(1n, 0n, fails('EOPNOTSUPP'), 3)
+    b.play((t) => {
+      const viommu = (type: number, wanted: Expectation): void =>
+        t.step('VIOMMU_ALLOC', { type, dev_id: 2, hwpt_id: 3 }, wanted)
+      viommu(1, ok({ out_viommu_id: 4 }))
+      viommu(2, fails('EOPNOTSUPP'))
+      viommu(0, fails('EOPNOTSUPP'))
+    })
+    ste(0x1n, 0n, made(5))
+    ste(0xbn, 0n, made(6))
+    expect(b.attach(6)).toBe('ENOENT')
+    ste(0x9n, 0n, made(7))
+    expect(b.attach(7)).toBe(7)
+    ste(0xdn, 0n, fails('EIO'))
+    ste(0x1n, 1n << 30n, fails('EIO'))
+    ste(0x0n, 0xffffffffffffffffn, made(8))
+    const port = new DmaPort(b.machine, b.iommuDevice)
+    b.map(0x10000n, 'ok')
+    expect(port.read(iova(0x10000n), new Uint8Array(8))).toBeUndefined()
+    b.play((t) => {
+      const command = (word0: bigint, wanted: Expectation): void => {
+        const bytes = new Uint8Array(16)
+        new DataView(bytes.buffer).setBigUint64(0, word0, true)
+        t.poke(ARRAY, bytes)
+        const array = { data_uptr: ARRAY, data_type: 1, entry_len: 16, entry_num: 1 }
+        t.step('HWPT_INVALIDATE', { hwpt_id: 4, ...array }, wanted)
+      }
+      command(0x30n, ok())
+      command(0x40n | (5n << 32n), fails('EIO', { entry_num: 0 }))
+      command(0x01n, fails('EIO', { entry_num: 0 }))
+    })
+  })
+})
+
+describe('IOMMUs without flags', () => {
+  it('P14: virtio', () => {
+    for (const [platform, ranges] of [
+      ['virtio-x86', MSI_TO(0xffff_ffff_ffff_ffffn)],
+      [
+        'virtio-arm',
+        [
+          [0n, 0x7ff_ffffn],
+          [0x810_0000n, 0xffff_ffff_ffff_ffffn],
+        ],
+      ],
+    ] as [string, [bigint, bigint][]][]) {
+      const b = new Bench(platform)
+      expect(b.attach()).toBe(3)
+      b.ranges(...ranges)
+      for (const flags of [NEST_PARENT, DIRTY, PASID, FAULT])
+        b.hwptAlloc({ flags, fault_id: 1 }, fails('EOPNOTSUPP'))
+      b.hwptAlloc({}, made(4))
+      b.play((t) =>
+        t.step('GET_HW_INFO', { dev_id: 2 }, ok({ out_data_type: 0, out_capabilities: 8n })),
+      )
+    }
+  })
+
+  it('P18: RISC-V, as it is and as if it were coherent', () => {
+    expect(() => new Bench('riscv-sv57-exact')).toThrow('cache-coherent')
+    expect(() => new Bench('riscv-sv57', { msiIsolated: false })).toThrow('interrupts')
+    const b = new Bench('riscv-sv57')
+    expect(b.attach()).toBe(3)
+    b.ranges([0n, 0xff_ffff_ffff_ffffn])
+    expect(b.domain(3).pageSizes).toBe(0x1008040211000n)
+    b.map(0x10000n, 'ok', { length: 0x4000n })
+  })
+})
+
 describe('DMA of a device', () => {
   const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
   const at = (value: bigint): Iova => iova(value)
