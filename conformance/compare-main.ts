@@ -18,7 +18,7 @@ import {
   scriptOf,
 } from './compare/sequence.ts'
 import { type Play, shrink } from './compare/shrink.ts'
-import { playOnEngine } from './doors/engine.ts'
+import { kernelLikeMachine, playOnEngine } from './doors/engine.ts'
 import { playInRealKernel, realKernelMissing } from './doors/real-kernel.ts'
 import { cClient, playWithClient, pythonClient, runPrefix } from './doors/under-run.ts'
 import { splitTranscript } from './transcript.ts'
@@ -47,7 +47,7 @@ const chosenProfiles = (): Profile[] =>
   })
 
 const kernel: Play = async (script) => splitTranscript(await playInRealKernel(script, 1200))
-const engine: Play = async (script) => splitTranscript(playOnEngine(script))
+const engine: Play = async (script) => splitTranscript(playOnEngine(script, kernelLikeMachine()))
 const underRun: Play = async (script) => {
   const client = cClient() ?? pythonClient()
   if (client === undefined) throw new Error('Neither a C compiler nor Python is here.')

@@ -5,6 +5,7 @@ import {
   hardwareProfile,
   mockProfile,
   type Profile,
+  vfioProfile,
 } from './sequence.ts'
 
 export const profiles: readonly Profile[] = [
@@ -12,4 +13,5 @@ export const profiles: readonly Profile[] = [
   containerProfile,
   hardwareProfile,
   mockProfile,
+  vfioProfile,
 ]

@@ -7,6 +7,7 @@ import { beginWithHardware, hardwareCall } from './hardware-calls.ts'
 import { mockCalls } from './mock/calls.ts'
 import { AFTER_READ_ONLY, BUFFER_PAGES } from './mock/pieces.ts'
 import { Random } from './random.ts'
+import { beginWithGroup, vfioCall, vfioSetUp } from './vfio-calls.ts'
 
 export interface Sequence {
   readonly title: string
@@ -100,6 +101,12 @@ export const mockProfile: Profile = {
     const setUp = [...mockSetUp, ...mockBegin.flatMap(({ lines }) => lines)]
     return [...mockBegin, ...mockCalls(random, count, setUp)]
   },
+}
+
+export const vfioProfile: Profile = {
+  name: 'vfio',
+  setUp: vfioSetUp,
+  calls: (random, count) => [...beginWithGroup(random), ...repeat(count, () => vfioCall(random))],
 }
 
 const CALLS_PER_SEQUENCE = 60

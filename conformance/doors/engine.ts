@@ -4,6 +4,7 @@ import { TestBench } from '../../src/iommu/test/test-bench.ts'
 import { testCommand } from '../../src/iommu/test/test-command.ts'
 import { Vfio } from '../../src/vfio/vfio.ts'
 import { scratchDevices } from '../places.ts'
+import { addPciDevices } from './pci-devices.ts'
 import { SimulatedProcess } from './simulated-process.ts'
 
 /**
@@ -17,6 +18,13 @@ export const testMachine = (): Machine => {
   })
   const vfio = new Vfio(machine)
   for (const { name, group } of scratchDevices) vfio.addEmulated({ name, group })
+  return machine
+}
+
+/** A machine with the devices and the native container of the real kernel of the comparison. */
+export const kernelLikeMachine = (): Machine => {
+  const machine = new Machine({ testInterface: true, commands: [testCommand(new TestBench())] })
+  addPciDevices(new Vfio(machine, { container: 'type1' }))
   return machine
 }
 

@@ -152,9 +152,9 @@ export class SimulatedProcess implements Process {
 
   ioctl(slot: string | undefined, request: number, argument: UserVa): number {
     const file = this.description(slot)
-    if (file === undefined) return -Errno.EBADF
-    const answer = file.ours?.ioctl?.(this.call(), request, argument)
-    this.#lastReturn = answer === undefined ? -Errno.ENOTTY : outcome(answer)
+    const answer = file?.ours?.ioctl?.(this.call(), request, argument)
+    if (file === undefined) this.#lastReturn = -Errno.EBADF
+    else this.#lastReturn = answer === undefined ? -Errno.ENOTTY : outcome(answer)
     return this.#lastReturn
   }
 
