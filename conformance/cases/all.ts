@@ -4,9 +4,12 @@ import * as automaticIova from './01-22-automatic-iova.ts'
 import * as core from './01-22-core.ts'
 import * as hardware from './01-22-hardware.ts'
 import * as map from './01-22-map.ts'
+import * as processes from './01-22-processes.ts'
 import * as container from './02-08-container.ts'
 import * as emulated from './02-08-emulated.ts'
 import * as physical from './02-08-physical.ts'
+import * as dirty from './03-17-dirty.ts'
+import * as pageTables from './03-17-page-tables.ts'
 import * as access from './04-12-access.ts'
 import * as events from './04-12-events.ts'
 import * as viommu from './04-12-viommu.ts'
@@ -27,6 +30,9 @@ export const allExamples: readonly Example[] = [
   mockAccesses,
   mockNesting,
   hardware,
+  processes,
+  pageTables,
+  dirty,
   access,
   events,
   viommu,

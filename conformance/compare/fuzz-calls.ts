@@ -54,11 +54,12 @@ const aLong = (random: Random): bigint =>
     [1, random.long()],
   ])
 
-/** 72 bytes of words and long words, in any order. */
-const someBytes = (random: Random): Uint8Array => {
+/** 72 bytes of words and long words, in any order; the size word is mostly right. */
+const someBytes = (random: Random, request: number): Uint8Array => {
   const bytes = new Uint8Array(72)
   const view = new DataView(bytes.buffer)
-  view.setUint32(0, random.pick([8, 12, 16, 24, 32, 40, 48, 64, 68, 72, 72, 72, 0, 100]), true)
+  const right = known.find((ioctl) => ioctl.request === request)?.struct?.size ?? 32
+  view.setUint32(0, random.chance(80) ? right : random.pick([0, 8, 16, 24, 40, 68, 72, 100]), true)
   for (let at = 4; at < 72; ) {
     if (at % 8 === 0 && random.chance(60)) {
       view.setBigUint64(at, BigInt.asUintN(64, aLong(random)), true)
@@ -73,7 +74,7 @@ const someBytes = (random: Random): Uint8Array => {
 
 export const fuzzCall = (random: Random): RandomCall => {
   const request = aRequest(random)
-  const hex = hexBytes(someBytes(random))
+  const hex = hexBytes(someBytes(random, request))
   const argument = random.weighted<bigint>([
     [20, STRUCT],
     [1, EDGE_END - BigInt(random.below(72))],
