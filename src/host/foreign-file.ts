@@ -9,8 +9,9 @@ import {
   statfsSync,
   writeSync,
 } from 'node:fs'
+import { Errno } from '../abi/errno.ts'
 import type { ForeignFile, HeldFile, PageRun } from '../engine/ports.ts'
-import { type Result, reasonKind, refuse } from '../engine/reason.ts'
+import { Refusal, type Result, reasonKind, refuse } from '../engine/reason.ts'
 import { PAGE_SIZE } from './kernel.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Sys } from './sys.ts'
@@ -33,8 +34,21 @@ const BeyondEnd = reasonKind<{ name: string; page: number; size: number }>({
   advice: 'Give the file its full size with ftruncate before a device needs the memory.',
 })
 
+const NoRoom = reasonKind<{ name: string }>({
+  code: 'file-system-full',
+  errno: 'ENOSPC',
+  cite: '01 §13.1',
+  say: ({ name }) => `the holes of ${name} cannot be filled: its file system is full`,
+})
+const NoPages = reasonKind<{ name: string }>({
+  code: 'file-no-memory',
+  errno: 'ENOMEM',
+  cite: '01 §13.1',
+  say: ({ name }) => `the holes of ${name} cannot be filled: there are not enough free pages`,
+})
+
 export const foreignFile = (
-  _sys: Sys,
+  sys: Sys,
   tid: number,
   fd: number,
   shared: SharedMemory,
@@ -49,7 +63,7 @@ export const foreignFile = (
   } catch {
     return undefined
   }
-  return { foreign: true, name, dup: () => holdFile(path, name, shared) }
+  return { foreign: true, name, dup: () => holdFile(sys, path, name, shared) }
 }
 
 const openAgain = (path: string): number | undefined => {
@@ -62,7 +76,7 @@ const openAgain = (path: string): number | undefined => {
   return undefined
 }
 
-const holdFile = (path: string, name: string, shared: SharedMemory): HeldFile => {
+const holdFile = (sys: Sys, path: string, name: string, shared: SharedMemory): HeldFile => {
   const { type } = statfsOf(path)
   const isMemory = type === TMPFS_MAGIC || type === HUGETLBFS_MAGIC
   const fd = isMemory ? openAgain(path) : undefined
@@ -85,6 +99,8 @@ const holdFile = (path: string, name: string, shared: SharedMemory): HeldFile =>
       const { size } = fstatSync(fd)
       if ((firstPage + count) * PAGE_SIZE > roundUp(size, pageSize))
         return refuse(BeyondEnd, { name, page: Math.trunc(size / PAGE_SIZE), size })
+      const filled = fillHoles(sys, { fd, name, pageSize, firstPage, count })
+      if (filled instanceof Refusal) return filled
       return [{ object, page: firstPage, count }]
     },
     close: () => {
@@ -94,6 +110,19 @@ const holdFile = (path: string, name: string, shared: SharedMemory): HeldFile =>
       closeSync(fd)
     },
   }
+}
+
+/** The pages are needed now, so they come to be, as with a write to the file (01 §13.1). */
+const fillHoles = (
+  sys: Sys,
+  file: { fd: number; name: string; pageSize: number; firstPage: number; count: number },
+): Result<void> => {
+  const { fd, name, pageSize, firstPage, count } = file
+  const offset = Math.floor((firstPage * PAGE_SIZE) / pageSize) * pageSize
+  const end = Math.ceil(((firstPage + count) * PAGE_SIZE) / pageSize) * pageSize
+  const result = sys.call('fallocate', fd, 0, offset, end - offset)
+  if (result !== -Errno.ENOSPC && result !== -Errno.ENOMEM) return
+  return refuse(pageSize === PAGE_SIZE && result === -Errno.ENOSPC ? NoRoom : NoPages, { name })
 }
 
 /** Only whole pages below the size can be had of shmem (01 §22.17 row 12); huge pages are whole anyway. */
