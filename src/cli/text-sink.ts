@@ -37,6 +37,12 @@ export const textSink = (target: string): TextSink => {
   }
 }
 
+/** Lets go of standard error: whoever reads its other end must not wait for us. */
+export const releaseStandardError = (): void => {
+  closeSync(2)
+  openSync('/dev/null', 'w')
+}
+
 const writeAll = (fd: number, text: string): void => {
   let rest: Uint8Array = new TextEncoder().encode(text)
   while (rest.length > 0)

@@ -13,7 +13,7 @@ import { findingBox } from './page.ts'
 import type { RunConfig } from './run-config.ts'
 import { STANDARD_ERROR } from './run-options.ts'
 import { simulatedMachine } from './simulated-machine.ts'
-import { type TextSink, textSink } from './text-sink.ts'
+import { releaseStandardError, type TextSink, textSink } from './text-sink.ts'
 
 export const watchedSystem = (config: RunConfig): HostedSystem => {
   const standardError = textSink(STANDARD_ERROR)
@@ -33,6 +33,8 @@ export const watchedSystem = (config: RunConfig): HostedSystem => {
     ...(stamper === undefined ? {} : { watch: stamper.watch(() => machine.beginCall()) }),
     programEnded: () => {
       if (config.findings === 'at-end') standardError.write(summary(findings.splice(0)))
+      // Processes that the program left behind are served further, and may have let go of it.
+      if (config.findings === 'at-end' && config.trace !== STANDARD_ERROR) releaseStandardError()
       return undefined
     },
     ended: () => sink?.close(),

@@ -39,6 +39,13 @@ describe.skipIf(!runs)(`run is as invisible as env${whyNot}`, () => {
     expect(without.stdout.toString()).toContain('300')
   })
 
+  test('a process that the program leaves behind does not hold up whoever reads its output', async () => {
+    const script = 'sleep 600 </dev/null >/dev/null 2>&1 & echo $!'
+    const { status, stdout } = await run('sh', '-c', script)
+    expect(status).toBe(0)
+    process.kill(Number(stdout))
+  })
+
   test('a program that is killed kills run by the same signal', async () => {
     expect(await run('sh', '-c', 'kill -TERM $$')).toMatchObject({
       status: null,
