@@ -2,6 +2,7 @@ import { checkMachine, type Finding } from '../host/check-machine.ts'
 import { startRun } from '../host/run.ts'
 import { ExitStatus } from './exit-status.ts'
 import { wrap } from './page.ts'
+import { DEFAULT_PLATFORM } from './platform.ts'
 import type { RunConfig } from './run-config.ts'
 
 /** `check`: prints what was found; returns the exit status. */
@@ -46,6 +47,7 @@ const config: RunConfig = {
   container: 'iommufd',
   compatIoas: 'linux',
   testInterface: false,
+  platform: DEFAULT_PLATFORM,
   trace: null,
   filters: [],
   failNth: null,

@@ -1,6 +1,8 @@
 /** The command line: every command and option there is, with its help. */
+
 import { Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
 import { ExitStatus } from './exit-status.ts'
+import { DEFAULT_PLATFORM } from './platform.ts'
 import type { RunOptions } from './run-options.ts'
 import { version } from './version.ts'
 
@@ -55,6 +57,11 @@ const addRun = (program: Command): void => {
       '--device <spec>',
       'add a simulated device, MODEL[:ARGUMENT][,KEY=VALUE...]; may be repeated',
       collect,
+    )
+    .option(
+      '--platform <name>',
+      'whose IOMMU PCI devices stand behind (iommufd-user devices lists them)',
+      DEFAULT_PLATFORM,
     )
     .addOption(
       new Option(

@@ -5,6 +5,7 @@ export interface RunConfig {
   readonly container: 'iommufd' | 'type1'
   readonly compatIoas: 'linux' | 'strict'
   readonly testInterface: boolean
+  readonly platform: string
   /** File for trace lines, `-` for standard error; null for none. */
   readonly trace: string | null
   readonly filters: readonly string[]

@@ -58,6 +58,7 @@ const runConfig = (options: RunOptions): RunConfig => {
     container: options.container,
     compatIoas: options.compatIoas,
     testInterface: options.testInterface,
+    platform: options.platform,
     trace,
     filters,
     failNth: options.failNth ?? null,

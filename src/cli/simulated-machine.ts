@@ -1,11 +1,17 @@
 /** Puts a machine together: the engine, the mock hardware of Linux's tests, VFIO devices. */
 import { Machine } from '../engine/machine.ts'
 import type { Observer } from '../engine/observer.ts'
+import { PlatformDevice, PlatformGroup } from '../iommu/platform-device.ts'
+import { platforms } from '../iommu/platforms.ts'
 import { TestBench } from '../iommu/test/test-bench.ts'
 import { testCommand } from '../iommu/test/test-command.ts'
+import { type BehindIommu, PciMachine } from '../vfio/pci/pci-machine.ts'
+import type { PciTimers } from '../vfio/pci/pci-model.ts'
 import { Vfio } from '../vfio/vfio.ts'
+import { list } from '../watch/english.ts'
 import { addDevice } from './device-models.ts'
 import { parseDeviceSpec } from './device-spec.ts'
+import { UsageError } from './usage-error.ts'
 
 export interface MachineConfig {
   readonly devices: readonly string[]
@@ -13,10 +19,22 @@ export interface MachineConfig {
   readonly container: 'iommufd' | 'type1'
   readonly compatIoas: 'linux' | 'strict'
   readonly testInterface: boolean
+  /** Whose IOMMU PCI devices stand behind. */
+  readonly platform: string
+}
+
+/** A machine and its PCI side, for /sys. */
+export interface SimulatedMachine {
+  readonly machine: Machine
+  readonly pci: PciMachine
 }
 
 /** Throws UsageError where a device cannot be added. */
-export const simulatedMachine = (config: MachineConfig, observer?: Observer): Machine => {
+export const simulatedMachine = (
+  config: MachineConfig,
+  timers: PciTimers,
+  observer?: Observer,
+): SimulatedMachine => {
   const machine = new Machine({
     testInterface: config.testInterface,
     compatIoas: config.compatIoas,
@@ -24,6 +42,23 @@ export const simulatedMachine = (config: MachineConfig, observer?: Observer): Ma
     ...(config.testInterface ? { commands: [testCommand(new TestBench())] } : {}),
   })
   const vfio = new Vfio(machine, { container: config.container })
-  for (const text of config.devices) addDevice(vfio, parseDeviceSpec(text))
-  return machine
+  const pci = new PciMachine(vfio, behindPlatform(config.platform), timers)
+  for (const text of config.devices) addDevice({ vfio, pci }, parseDeviceSpec(text))
+  return { machine, pci }
+}
+
+const behindPlatform = (name: string): BehindIommu => {
+  const platform = platforms.find((candidate) => candidate.name === name)
+  if (platform === undefined)
+    throw new UsageError(
+      `There is no platform '${name}'; there are ${list(platforms.map((known) => known.name))}.`,
+    )
+  let iommu: ReturnType<typeof platform.create> | undefined
+  const groups = new Map<number, PlatformGroup>()
+  return (device, number) => {
+    iommu ??= platform.create()
+    const group = groups.get(number) ?? new PlatformGroup(number)
+    groups.set(number, group)
+    return new PlatformDevice(iommu.instance, group, { name: device })
+  }
 }

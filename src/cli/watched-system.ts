@@ -4,6 +4,9 @@ import type { EngineEvent } from '../engine/events.ts'
 import { FaultInjector } from '../engine/fault-injection.ts'
 import type { Observer, Stamp } from '../engine/observer.ts'
 import type { CallWatch, HostedSystem } from '../host/hosted-system.ts'
+import { HostTimers } from '../host/timers.ts'
+import { VFIO_DEV_MAJOR } from '../host/tree.ts'
+import { sysfsOf, sysfsOpaque } from '../vfio/pci/sysfs.ts'
 import { Diagnosis } from '../watch/diagnosis.ts'
 import { type Finding, findingText } from '../watch/finding.ts'
 import { observers } from '../watch/observers.ts'
@@ -23,10 +26,14 @@ export const watchedSystem = (config: RunConfig): HostedSystem => {
   const diagnosis = diagnosisFor(config, trace, standardError, findings)
   const observer = observers(trace, diagnosis)
   const stamper = observer && new Stamper(observer)
-  const machine = simulatedMachine(config, stamper)
+  const timers = new HostTimers()
+  const { machine, pci } = simulatedMachine(config, timers, stamper)
   const countdown = failureCountdown(config.failNth)
   return {
     nodes: () => machine.nodes(),
+    files: () => sysfsOf(pci, { vfioDev: VFIO_DEV_MAJOR }),
+    ...(pci.functions.length > 0 ? { opaqueDirectories: sysfsOpaque } : {}),
+    timers,
     lockedPages: (space) => machine.lockedMemory.ofSpace(space),
     ...(config.testInterface ? { faults: new FaultInjector() } : {}),
     ...(countdown === undefined ? {} : { fails: countdown }),

@@ -13,6 +13,10 @@ export class FileRegions {
   readonly #fd: number
   #size = 0
   readonly #lengths = new Map<number, number>()
+  /** Our own mappings of the regions. */
+  readonly #mapped: Uint8Array[] = []
+  /** Their content while clients may not touch it, in the same order. */
+  #saved: readonly Uint8Array[] | undefined
 
   /** `fd` of thread `tid` is the file. */
   constructor(sys: Sys, tid: number, fd: number) {
@@ -26,6 +30,7 @@ export class FileRegions {
     const offset = Number(region.offset)
     const length = Number(region.length)
     if (this.#lengths.has(offset)) return
+    this.#setAccessible(true)
     if (offset + length > this.#size) {
       this.#size = offset + length
       this.#sys.call('ftruncate', this.#fd, this.#size)
@@ -34,12 +39,41 @@ export class FileRegions {
     if (address < 0)
       throw new Error(`a region of ${length} bytes cannot be mapped (errno ${-address})`)
     this.#lengths.set(offset, length)
-    const pages = sharedPages(this.#sys.at(address, length))
+    const index = this.#mapped.push(this.#sys.at(address, length)) - 1
+    const pages: SharedRegion = {
+      length,
+      read: (at, into) => into.set(this.#bytes(index).subarray(at, at + into.length)),
+      write: (at, from) => this.#bytes(index).set(from, at),
+      setAccessible: (accessible) => this.#setAccessible(accessible),
+    }
     // The region may have had other pages before, of a file that was opened earlier.
     const content = new Uint8Array(length)
     region.memory.read(0, content)
     pages.write(0, content)
     region.memory.backBy?.(pages)
+  }
+
+  #bytes(index: number): Uint8Array {
+    const bytes = this.#saved?.[index] ?? this.#mapped[index]
+    if (bytes === undefined) throw new RangeError(`there is no region ${index}`)
+    return bytes
+  }
+
+  /**
+   * Pages behind the end of a memfd fault with SIGBUS when touched, in every process and in this one: the
+   * content waits elsewhere until the file has its size again.
+   */
+  #setAccessible(accessible: boolean): void {
+    if (accessible === (this.#saved === undefined)) return
+    if (!accessible) {
+      this.#saved = this.#mapped.map((bytes) => bytes.slice())
+      this.#sys.call('ftruncate', this.#fd, 0)
+      return
+    }
+    const saved = this.#saved
+    this.#sys.call('ftruncate', this.#fd, this.#size)
+    this.#saved = undefined
+    for (const [i, bytes] of this.#mapped.entries()) bytes.set(saved?.[i] ?? [])
   }
 
   offsets(): IterableIterator<number> {
@@ -57,9 +91,3 @@ export class FileRegions {
     this.#sys.call('close', this.#fd)
   }
 }
-
-const sharedPages = (bytes: Uint8Array): SharedRegion => ({
-  length: bytes.length,
-  read: (offset, into) => into.set(bytes.subarray(offset, offset + into.length)),
-  write: (offset, from) => bytes.set(from, offset),
-})

@@ -12,6 +12,7 @@ import {
 import { Errno } from '../abi/errno.ts'
 import type { ForeignFile, HeldFile, PageRun } from '../engine/ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from '../engine/reason.ts'
+import type { Eventfds } from './eventfds.ts'
 import { PAGE_SIZE } from './kernel.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Sys } from './sys.ts'
@@ -49,10 +50,12 @@ const NoPages = reasonKind<{ name: string }>({
 
 export const foreignFile = (
   sys: Sys,
-  tid: number,
+  caller: { readonly pid: number; readonly tid: number },
   fd: number,
   shared: SharedMemory,
+  eventfds: Eventfds,
 ): ForeignFile | undefined => {
+  const { pid, tid } = caller
   const path = `/proc/${tid}/fd/${fd}`
   let name: string
   try {
@@ -63,7 +66,12 @@ export const foreignFile = (
   } catch {
     return undefined
   }
-  return { foreign: true, name, dup: () => holdFile(sys, path, name, shared) }
+  return {
+    foreign: true,
+    name,
+    dup: () => holdFile(sys, path, name, shared),
+    eventfd: () => (name === 'anon_inode:[eventfd]' ? eventfds.hold(pid, fd) : undefined),
+  }
 }
 
 const openAgain = (path: string): number | undefined => {

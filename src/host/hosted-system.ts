@@ -7,6 +7,7 @@ import type { FaultInjector } from '../engine/fault-injection.ts'
 import type { DeviceNode } from '../engine/node.ts'
 import type { AddressSpace, FallibleStep } from '../engine/ports.ts'
 import type { Result } from '../engine/reason.ts'
+import type { HostTimers } from './timers.ts'
 import type { Transfers } from './traps.ts'
 
 /** A file with text in it, as in /sys. */
@@ -66,6 +67,8 @@ export interface HostedSystem {
    * status to use instead of its own, if any.
    */
   programEnded?(): number | undefined
+  /** What devices have asked to be called back for; absent where no device has a notion of time. */
+  readonly timers?: HostTimers
   /** Absent when nobody watches. */
   readonly watch?: CallWatch
   /** No process is left to serve. */

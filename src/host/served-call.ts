@@ -4,6 +4,7 @@ import type { OpenFile } from '../engine/file.ts'
 import type { Call, FallibleStep, ForeignFile } from '../engine/ports.ts'
 import { type Refusal, reasonKind, refuse } from '../engine/reason.ts'
 import type { ClientMemory } from './client-memory.ts'
+import type { Eventfds } from './eventfds.ts'
 import { foreignFile } from './foreign-file.ts'
 import type { HostProcess } from './host-process.ts'
 import { O } from './kernel.ts'
@@ -27,6 +28,7 @@ export class ServedCall implements Call {
   readonly #tasks: Tasks
   readonly #files: OpenFiles
   readonly #shared: SharedMemory
+  readonly #eventfds: Eventfds
   readonly #fails: (tid: number, step: FallibleStep) => boolean
   readonly memory: ClientMemory
   /** The calling thread, once it is known to be the one that we know by its ID. */
@@ -41,6 +43,7 @@ export class ServedCall implements Call {
     tasks: Tasks
     files: OpenFiles
     shared: SharedMemory
+    eventfds: Eventfds
     memory: ClientMemory
     fails: (tid: number, step: FallibleStep) => boolean
   }) {
@@ -49,6 +52,7 @@ export class ServedCall implements Call {
     this.#tasks = parts.tasks
     this.#files = parts.files
     this.#shared = parts.shared
+    this.#eventfds = parts.eventfds
     this.#fails = parts.fails
     this.memory = parts.memory
   }
@@ -73,7 +77,13 @@ export class ServedCall implements Call {
     const ours = this.#files.find(found.device, found.inode)
     if (ours?.file !== undefined) return ours.file
     if (ours?.pathOnly) return undefined
-    return foreignFile(this.#sys, this.tid, fd, this.#shared)
+    return foreignFile(
+      this.#sys,
+      { pid: this.process.pid, tid: this.tid },
+      fd,
+      this.#shared,
+      this.#eventfds,
+    )
   }
 
   install(file: OpenFile, options: { readonly closeOnExec: boolean }): Fd | Refusal {

@@ -3,6 +3,7 @@ import type { FallibleStep } from '../engine/ports.ts'
 import type { SyscallName } from './arch.ts'
 import { ClientMemory, type MemoryAccess } from './client-memory.ts'
 import { directoryCalls, Listings } from './directories.ts'
+import { Eventfds } from './eventfds.ts'
 import { fileCalls } from './file-calls.ts'
 import type { AnsweredCall, HostedSystem } from './hosted-system.ts'
 import { openFlags } from './kernel.ts'
@@ -29,6 +30,7 @@ export interface Server {
   readonly tasks: Tasks
   readonly files: OpenFiles
   readonly shared: SharedMemory
+  readonly eventfds: Eventfds
   readonly paths: Paths
   readonly listings: Listings
   readonly openFlags: ReturnType<typeof openFlags>
@@ -56,7 +58,8 @@ export const createServer = (
     (system.faults?.fails(tid, step) ?? false) || (system.fails?.(tid, step) ?? false)
   const tasks = new Tasks(sys, shared)
   shared.mappers = () => tasks.addressSpaces()
-  const call = new ServedCall({ sys, notifications, tasks, files, shared, memory, fails })
+  const eventfds = new Eventfds(sys)
+  const call = new ServedCall({ sys, notifications, tasks, files, shared, eventfds, memory, fails })
   const tree = new Tree(system)
   return {
     sys,
@@ -67,6 +70,7 @@ export const createServer = (
     tasks,
     files,
     shared,
+    eventfds,
     paths: new Paths(sys, tree, tasks, files, new ProcFiles(system, tasks)),
     listings: new Listings(),
     openFlags: openFlags(sys.arch.name),

@@ -138,6 +138,8 @@ const LISTENER = 0
 const INOTIFY = 1
 const WAKE = 2
 const CONTROL = 3
+const EVENTFDS = 4
+const POLLED = 5
 
 class Supervisor {
   readonly #server: Server
@@ -146,6 +148,7 @@ class Supervisor {
   readonly #control: Control
   readonly #order: SupervisorOrder
   readonly #polled
+  readonly #timeout
   #started = false
   #reported = false
 
@@ -162,9 +165,11 @@ class Supervisor {
     this.#wake = wake
     this.#control = control
     this.#order = order
-    this.#polled = server.sys.alloc(4 * 8)
+    this.#polled = server.sys.alloc(POLLED * 8)
+    this.#timeout = server.sys.alloc(16)
     // The listener first: what its readiness depends on is then looked at after it (see `run`).
-    for (const [i, fd] of [listener, server.files.inotify, wake, control.fd].entries()) {
+    const { files, eventfds } = server
+    for (const [i, fd] of [listener, files.inotify, wake, control.fd, eventfds.epoll].entries()) {
       this.#polled.view.setInt32(8 * i, fd, true)
       this.#polled.view.setInt16(8 * i + 4, POLLIN, true)
     }
@@ -180,22 +185,33 @@ class Supervisor {
    * looks at the listener before it looks at the events, so closes are always seen in time.
    */
   async run(): Promise<void> {
-    const { sys, notifications, files } = this.#server
+    const { sys, notifications, files, eventfds, system } = this.#server
     const table = handlers(sys)
     const report = (error: unknown): void => this.#reportBug(error)
     for (;;) {
-      sys.call('ppoll', this.#polled.address, 4, 0, 0, 8)
+      sys.call('ppoll', this.#polled.address, POLLED, this.#untilNextTimer(), 0, 8)
       if (this.#ready(INOTIFY) !== 0) files.drain()
       const listener = this.#ready(LISTENER)
       if ((listener & POLLIN) !== 0) {
         if (notifications.receive()) serve(this.#server, table, report)
       } else if ((listener & (POLLHUP | POLLERR)) !== 0) break
       if (this.#ready(CONTROL) !== 0) this.#obey()
+      if (this.#ready(EVENTFDS) !== 0) eventfds.dispatch()
+      system.timers?.runDue()
       if (this.#ready(WAKE) !== 0) await this.#turn()
     }
     files.drain()
     files.releaseAll()
     await this.#turn()
+  }
+
+  /** Address of a timeout for ppoll; 0 if nobody waits for a time. */
+  #untilNextTimer(): number {
+    const nanoseconds = this.#server.system.timers?.untilNext()
+    if (nanoseconds === undefined) return 0
+    this.#timeout.view.setBigInt64(0, BigInt(Math.floor(nanoseconds / 1e9)), true)
+    this.#timeout.view.setBigInt64(8, BigInt(nanoseconds % 1e9), true)
+    return this.#timeout.address
   }
 
   /** Words from the launcher, and one turn of Node's event loop for whoever else runs here. */
