@@ -102,7 +102,6 @@ const numbers = {
   epoll_ctl: [233, 21],
   epoll_pwait: [281, 22],
   pidfd_open: [434, 434],
-  pidfd_getfd: [438, 438],
   inotify_init1: [294, 26],
   preadv: [295, 69],
   pwritev: [296, 70],
