@@ -140,21 +140,21 @@ const byteTotal = (pages: number, bytes: number): ByteLength =>
 
 /** Takes the area at the store's cursor out of the domains, lets go of its pages and drops it. */
 const removeArea = (ioas: Ioas): void => {
+  const observed = ioas.context.machine.observer === undefined ? [] : [ioas.areaAtCursor().range]
   if (ioas.domains.length > 0) emptyDomains(ioas, ioas.domains, true)
-  emitUnmapped(ioas)
   dropArea(ioas)
+  emitUnmapped(ioas, observed)
 }
 
-const emitUnmapped = (ioas: Ioas): void => {
-  const { context } = ioas
-  if (context.machine.observer === undefined) return
-  const { start, last } = ioas.areaAtCursor().range
-  context.emit({
-    type: 'area-unmapped',
-    ioas: ioas.id,
-    iova: start,
-    length: (last - start + 1n) as ByteLength,
-  })
+/** Only when all is done: whoever listens may look at the IOAS. */
+const emitUnmapped = ({ id, context }: Ioas, ranges: readonly IovaRange[]): void => {
+  for (const { start, last } of ranges)
+    context.emit({
+      type: 'area-unmapped',
+      ioas: id,
+      iova: start,
+      length: (last - start + 1n) as ByteLength,
+    })
 }
 
 /** Drops the area at the store's cursor, which is in no domain and holds nothing. */
@@ -182,16 +182,19 @@ export const unmapEverything = (ioas: Ioas): Unmapped => {
 export const removeAllAreas = (ioas: Ioas): ByteLength => {
   const { areas } = ioas
   const letGo = ioas.domains.length > 0
+  const observed: IovaRange[] | undefined =
+    ioas.context.machine.observer === undefined ? undefined : []
   let pages = 0
   let bytes = 0
   for (let more = areas.seek(0, 0); more; more = areas.next()) {
     const { source } = areas
     if (letGo) emptyDomains(ioas, ioas.domains, true)
-    emitUnmapped(ioas)
+    observed?.push(ioas.areaAtCursor().range)
     pages += areas.lastPage - areas.firstPage
     bytes += areas.lastOffset - areas.firstOffset + 1
     forgetSource(ioas, source)
   }
   areas.clear()
+  if (observed !== undefined) emitUnmapped(ioas, observed)
   return byteTotal(pages, bytes)
 }

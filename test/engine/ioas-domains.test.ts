@@ -174,6 +174,33 @@ describe('runs', () => {
   })
 })
 
+test('whoever listens may look at the address space while it changes', () => {
+  const seen: string[] = []
+  const world = new IoasWorld({
+    observer: {
+      event: ({ type }) => {
+        if (type.startsWith('area-')) seen.push(`${type}: ${areasOf(ioas).length} left`)
+      },
+    },
+  })
+  const ioas = world.ioas()
+  world.join(ioas)
+  for (const at of [0x1000n, 0x2000n, 0x3000n]) must(world.map(ioas, at, B, 0x1000n))
+  expect(world.unmap(ioas, 0x1000n, 0x2000n)).toBe('ok')
+  must(world.map(ioas, 0x1000n, B, 0x1000n))
+  expect(ioas.unmapAll()).toEqual({ removed: 0x2000n })
+  expect(seen).toEqual([
+    'area-mapped: 1 left',
+    'area-mapped: 2 left',
+    'area-mapped: 3 left',
+    'area-unmapped: 2 left',
+    'area-unmapped: 1 left',
+    'area-mapped: 2 left',
+    'area-unmapped: 0 left',
+    'area-unmapped: 0 left',
+  ])
+})
+
 test('a refusal says what it collided with', () => {
   const world = new IoasWorld()
   const ioas = world.ioas()
