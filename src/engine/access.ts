@@ -170,8 +170,7 @@ export class Access extends KernelObject {
     if (refusal instanceof Refusal) return refusal
     refusal = this.#join(ioas)
     if (refusal instanceof Refusal) return refusal
-    this.#ioas = ioas
-    this.#pinsIn = ioas
+    this.#settle(ioas)
   }
 
   replace(caller: Caller, ioasId: number): Result<void> {
@@ -183,8 +182,7 @@ export class Access extends KernelObject {
     const refusal = this.#join(ioas)
     if (refusal instanceof Refusal) return refusal
     this.#leave(old)
-    this.#ioas = ioas
-    this.#pinsIn = ioas
+    this.#settle(ioas)
   }
 
   /** Without attachment nothing happens. */
@@ -197,6 +195,17 @@ export class Access extends KernelObject {
     if (this.#ioas !== undefined)
       return refuse(AccessAttached, { access: this.toString(), ioas: this.#ioas.id })
     if (this.#pinsIn !== undefined) return refuse(AccessInTransition, { access: this.toString() })
+  }
+
+  #settle(ioas: Ioas): void {
+    this.#ioas = ioas
+    this.#pinsIn = ioas
+    this.#emitMoved('access-attached', ioas)
+  }
+
+  #emitMoved(type: 'access-attached' | 'access-detached', { id: ioas }: Ioas): void {
+    if (this.context.machine.observer === undefined) return
+    this.context.emit({ type, access: this.id, name: this.driver.name, ioas })
   }
 
   /** Takes a slot, a say in the alignment and a user of the IOAS; nothing is usable yet. */
@@ -223,6 +232,7 @@ export class Access extends KernelObject {
     while (accesses.length > 0 && accesses.at(-1) === undefined) accesses.pop()
     old.updateAlignment()
     old.users -= 1
+    this.#emitMoved('access-detached', old)
   }
 
   /** An area of the IOAS is about to be unmapped (04 §2.7). */
@@ -249,6 +259,7 @@ export class Access extends KernelObject {
     }
     const key = pinKey(iova, length)
     this.#pins.set(key, (this.#pins.get(key) ?? 0) + 1)
+    this.#emitPinned('access-pinned', ioas, iova, length)
     return parts.flatMap(({ source, start, end }) =>
       source
         .recorded(start, end)
@@ -319,7 +330,18 @@ export class Access extends KernelObject {
       })
     })
     for (const part of parts) this.#unpinPart(ioas, part)
+    this.#emitPinned('access-unpinned', ioas, iova, length)
     return true
+  }
+
+  #emitPinned(
+    type: 'access-pinned' | 'access-unpinned',
+    { id: ioas }: Ioas,
+    iova: Iova,
+    length: ByteLength,
+  ): void {
+    if (this.context.machine.observer === undefined) return
+    this.context.emit({ type, access: this.id, ioas, iova, length })
   }
 
   #unpinPart(ioas: Ioas, { page, offset, source, start, end }: PinnedPart): void {

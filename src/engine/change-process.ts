@@ -87,5 +87,6 @@ const takeOver = (context: Context, to: Process, sources: Set<PageSource>): Resu
     }
     source.owner = owners.withMode(to, owner.mode)
   }
+  if (machine.observer !== undefined) context.emit({ type: 'process-changed', pid: to.pid })
   return lost
 }

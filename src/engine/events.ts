@@ -69,6 +69,33 @@ export type EngineEvent =
       readonly ioas: ObjectId
       readonly after: Iova
     })
+  /** What decides where an IOAS can be mapped, after some of it changed (01 §6.2 to §6.4, §8.2). */
+  | (InContext & {
+      readonly type: 'ioas-rules'
+      readonly ioas: ObjectId
+      readonly alignment: number
+      readonly largePages: boolean
+      /** What nobody reserves; inclusive, ascending. */
+      readonly usable: readonly { readonly start: Iova; readonly last: Iova }[]
+      /** What IOAS_ALLOW_IOVAS set; empty is no restriction. */
+      readonly allowed: readonly { readonly start: Iova; readonly last: Iova }[]
+    })
+  /** Another process owns all file mappings of the context now (01 §16). */
+  | (InContext & { readonly type: 'process-changed'; readonly pid: number })
+  | (InContext & {
+      readonly type: 'access-attached' | 'access-detached'
+      readonly access: ObjectId
+      /** Whose it is: `emulated device mdev0`. */
+      readonly name: string
+      readonly ioas: ObjectId
+    })
+  | (InContext & {
+      readonly type: 'access-pinned' | 'access-unpinned'
+      readonly access: ObjectId
+      readonly ioas: ObjectId
+      readonly iova: Iova
+      readonly length: ByteLength
+    })
   | (InContext & {
       readonly type: 'compat-ioas'
       readonly ioas: ObjectId | undefined

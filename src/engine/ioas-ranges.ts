@@ -11,12 +11,7 @@ import { printRange } from './ioas-iova.ts'
 import { ReservedFieldSet } from './ioas-map.ts'
 import type { Call } from './ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
-import {
-  type IovaRange,
-  intersects,
-  mergeRanges,
-  type ReservationOwner,
-} from './reserved-ranges.ts'
+import { type IovaRange, intersects, type ReservationOwner } from './reserved-ranges.ts'
 
 export const MoreRangesThanRoom = reasonKind<{ ranges: number; capacity: number }>({
   code: 'more-ranges-than-room',
@@ -109,7 +104,7 @@ export const ioasAllowIovas = command(IOMMU_IOAS_ALLOW_IOVAS, ({ context, call, 
     if (reserved !== undefined)
       return refuse(AllowedMeetsReserved, { range, reserved, owner: reserved.owner })
   }
-  ioas.allowed = mergeRanges(ranges)
+  ioas.allow(ranges)
 })
 
 /** Elements are read and judged one after the other: what comes first decides (01 §11 step 3). */

@@ -17,6 +17,7 @@ import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
 import {
   type IovaRange,
   intersects,
+  mergeRanges,
   type ReservationOwner,
   ReservedRanges,
 } from './reserved-ranges.ts'
@@ -112,13 +113,17 @@ export class Ioas extends KernelObject implements ShowsDmaBuf {
   largePages = true
   readonly areas = new AreaTree()
   readonly reserved = new ReservedRanges()
-  /** What IOAS_ALLOW_IOVAS set, joined where adjacent; empty is no restriction (01 §6.4). */
-  allowed: readonly IovaRange[] = []
+  #allowed: readonly IovaRange[] = []
   readonly #domains: DomainLink[] = []
   /** By slot, lowest free first (04 §2.3). */
   readonly accesses: (Access | undefined)[] = []
   /** Outstanding pins by accesses, over all areas. */
   accessPins = 0
+
+  /** What IOAS_ALLOW_IOVAS set, joined where adjacent; empty is no restriction (01 §6.4). */
+  get allowed(): readonly IovaRange[] {
+    return this.#allowed
+  }
 
   /** Linked domains in the order they joined. */
   get domains(): readonly DomainLink[] {
@@ -199,11 +204,18 @@ export class Ioas extends KernelObject implements ShowsDmaBuf {
     if (allowed !== undefined)
       return refuse(ReservationMeetsAllowed, { reserved: range, owner, allowed })
     this.reserved.add(owner, range)
+    this.#emitRules()
   }
 
   /** Drops all ranges that this owner reserved. */
   unreserve(owner: ReservationOwner): void {
-    this.reserved.drop(owner)
+    if (this.reserved.drop(owner)) this.#emitRules()
+  }
+
+  /** 01 §11 step 5: replaces the allowed ranges. */
+  allow(ranges: readonly IovaRange[]): void {
+    this.#allowed = mergeRanges(ranges)
+    this.#emitRules()
   }
 
   /** 01 §10: the gaps between reserved ranges, ascending. */
@@ -231,7 +243,9 @@ export class Ioas extends KernelObject implements ShowsDmaBuf {
     for (const { domain } of this.#domains) alignment = Math.max(alignment, smallestPage(domain))
     for (const access of this.accesses)
       if (access !== undefined) alignment = Math.max(alignment, access.alignment)
+    if (alignment === this.alignment) return
     this.alignment = alignment
+    this.#emitRules()
   }
 
   /** 01 §8.2 SET, from step 3 on. */
@@ -244,8 +258,23 @@ export class Ioas extends KernelObject implements ShowsDmaBuf {
       const refusal = this.checkAlignment(PAGE)
       if (refusal instanceof Refusal) return refusal
     }
+    if (this.largePages === enabled) return
     this.largePages = enabled
+    this.#emitRules()
     this.updateAlignment()
+  }
+
+  #emitRules(): void {
+    const { alignment, allowed, context, largePages } = this
+    if (context.machine.observer === undefined) return
+    context.emit({
+      type: 'ioas-rules',
+      ioas: this.id,
+      alignment,
+      largePages,
+      usable: this.usableRanges(),
+      allowed,
+    })
   }
 
   // --- for the files of the IOAS

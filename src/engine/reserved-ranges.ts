@@ -64,9 +64,13 @@ export class ReservedRanges {
     this.#union = mergeRanges(this.#all)
   }
 
-  drop(owner: ReservationOwner): void {
+  /** Were there any of this owner? */
+  drop(owner: ReservationOwner): boolean {
+    const before = this.#all.length
     this.#all = this.#all.filter((one) => one.owner !== owner)
+    if (this.#all.length === before) return false
     this.#union = mergeRanges(this.#all)
+    return true
   }
 
   /** What lies between reservations, ascending (01 §10). */

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { byteLength, iova } from '../../src/abi/brands.ts'
 import { Access } from '../../src/engine/access.ts'
+import type { EngineEvent } from '../../src/engine/events.ts'
 import { Refusal } from '../../src/engine/reason.ts'
 import { B, IoasWorld, must, outcome, TestProcess } from './support/ioas-world.ts'
 
@@ -205,4 +206,31 @@ test('01 §22.24, 04 §2.2: an access keeps its context alive', () => {
   access.destroy()
   expect(world.context.released).toBe(true)
   expect(world.machine.frames.isEmpty).toBe(true)
+})
+
+test('events tell where accesses are, what they pin, and what then rules the address space', () => {
+  const events: EngineEvent[] = []
+  const world = new IoasWorld({ observer: { event: (event) => events.push(event) } })
+  const ioas = world.ioas()
+  must(world.map(ioas, X, B, 0x1000n))
+  const access = world.access(ioas, (self) => self.unpin(iova(X), page))
+  must(access.pin(world.process.caller, iova(X), page, true))
+  access.destroy()
+  const told = events.filter(({ type }) => /^access-|^ioas-rules/.test(type))
+  expect(told.map(({ type }) => type)).toEqual([
+    'ioas-rules',
+    'access-attached',
+    'access-pinned',
+    'access-unpinned',
+    'ioas-rules',
+    'access-detached',
+  ])
+  expect(told[0]).toMatchObject({
+    ioas: ioas.id,
+    alignment: 4096,
+    largePages: true,
+    usable: [{ start: 0n, last: 0xffff_ffff_ffff_ffffn }],
+    allowed: [],
+  })
+  expect(told[2]).toMatchObject({ access: access.id, ioas: ioas.id, iova: X, length: 0x1000n })
 })
