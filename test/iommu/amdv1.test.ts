@@ -10,6 +10,7 @@ import {
 import { PageTable } from '../../src/iommu/page-table.ts'
 import { markDirty } from '../../src/iommu/table-dirty.ts'
 import { TableMemory } from '../../src/iommu/table-memory.ts'
+import { TableWalker } from '../../src/iommu/table-walker.ts'
 import { memory, Play, protection } from './play.ts'
 
 const fresh = (width = 64): Play => new Play(new PageTable(amdv1, amdv1Geometry(width), memory()))
@@ -257,6 +258,26 @@ describe('AMDv1 tables (07 §14.1)', () => {
     expect(t.phys(0x3ff000n)).toBeUndefined()
     t.table.free()
     expect(small.usedBytes).toBe(0)
+  })
+
+  it('is walked, and marked dirty, from the shared words alone, as a device worker does', () => {
+    const t = fresh()
+    t.map(0x1000n, 0x12345000n, 0x1000n, 'RW')
+    const { registers, basePage, iovaBits, signExtended, maxRootItems } = t.table.walkable()
+    // What postMessage does to it; the memory stays shared.
+    const sent = structuredClone({ registers, segments: t.table.memory.share().segments })
+    const layout = { basePage, iovaBits, signExtended, maxRootItems }
+    const walker = new TableWalker({ format: amdv1, ...layout, ...sent })
+    expect(walker.walk(1, true) && walker.frame).toBe(0x12345)
+    t.table.tracking = true
+    walker.markDirty()
+    expect(t.word(0x1000n, 0)).toBe(0x7000000012345041n)
+    // The root rises, and the walker sees it at once.
+    t.map(0x8000000000n, 0x2000n, 0x1000n, 'RW')
+    expect(walker.walk(0x8000000, false) && walker.frame).toBe(2)
+    t.unmap(0x1000n, 0x1000n)
+    expect(walker.walk(1, false)).toBe(false)
+    expect(walker.fault).toBe('not-present')
   })
 
   it('bounds leaves in small-page mode', () => {

@@ -1,34 +1,16 @@
-/** The worked examples of 07 §14.2 for Intel and AMD, and DMA through their tables. */
+/** The worked examples of 07 §14.2, and DMA through the tables of each platform. */
 import { describe, expect, it } from 'vitest'
-import { oneIoas } from '../../conformance/cases/mock.ts'
-import { SimulatedProcess } from '../../conformance/doors/simulated-process.ts'
 import {
   type Expectation,
   type FieldValues,
   fails,
   ok,
-  problemsOf,
-  ranges,
-  Steps,
+  type Steps,
 } from '../../conformance/example.ts'
-import { ARRAY, B, STRUCT } from '../../conformance/places.ts'
+import { ARRAY, B } from '../../conformance/places.ts'
 import { byteLength, type Iova, iova } from '../../src/abi/brands.ts'
-import { type ErrnoName, errnoName } from '../../src/abi/errno.ts'
-import { attachDevice, replaceDevice } from '../../src/engine/attach.ts'
-import { Context } from '../../src/engine/context.ts'
-import { bindDevice, type Device } from '../../src/engine/device.ts'
 import { DmaPort } from '../../src/engine/dma.ts'
-import type { EngineEvent } from '../../src/engine/events.ts'
-import { HwptPaging } from '../../src/engine/hwpt.ts'
-import { Machine } from '../../src/engine/machine.ts'
-import { Refusal } from '../../src/engine/reason.ts'
-import {
-  PlatformDevice,
-  type PlatformDeviceOptions,
-  PlatformGroup,
-} from '../../src/iommu/platform-device.ts'
-import { platformNamed } from '../../src/iommu/platforms.ts'
-import { TableDomain } from '../../src/iommu/table-domain.ts'
+import { Bench, made } from './platform-bench.ts'
 
 const MSI_TO = (last: bigint): [bigint, bigint][] => [
   [0n, 0xfedf_ffffn],
@@ -38,95 +20,7 @@ const NEST_PARENT = 1
 const DIRTY = 2
 const FAULT = 4
 const PASID = 8
-const RW = 6
 const READ = 4
-
-/** A machine of one platform with one device, bound (object 2) to a context with IOAS 1. */
-class Bench {
-  readonly events: EngineEvent[] = []
-  readonly machine = new Machine({ observer: { event: (event) => this.events.push(event) } })
-  readonly process = new SimulatedProcess(this.machine)
-  readonly iommuDevice: PlatformDevice
-  readonly device: Device
-
-  constructor(platform: string, options: Partial<PlatformDeviceOptions> = {}) {
-    const { instance } = platformNamed(platform)?.create() ?? {}
-    if (instance === undefined) throw new Error(`no platform ${platform}`)
-    const group = new PlatformGroup(1)
-    const name = '0000:00:03.0'
-    this.iommuDevice = new PlatformDevice(instance, group, { name, ...options })
-    this.play((t) => {
-      t.memory(STRUCT, 0x2000n, 'rw')
-      t.memory(ARRAY, 0x2000n, 'rw')
-      t.buffer()
-      oneIoas(t)
-    })
-    const device = bindDevice(this.process.call(), this.context, this.iommuDevice)
-    if (device instanceof Refusal) throw new Error(device.say())
-    this.device = device
-  }
-
-  get context(): Context {
-    const file = this.process.description('0')?.ours
-    if (!(file instanceof Context)) throw new Error('slot 0 is no context')
-    return file
-  }
-
-  /** Plays steps and checks every answer. */
-  play(play: (t: Steps) => void): void {
-    const t = new Steps()
-    play(t)
-    const transcript = t.lines
-      .map((line) => this.process.execute(line))
-      .filter((a) => a !== undefined)
-    expect(
-      problemsOf({ title: '', needs: [], script: t.lines, checks: t.checks }, transcript),
-    ).toEqual([])
-  }
-
-  attach(ptId = 1): number | string {
-    return outcome(attachDevice(this.process.call(), this.device, ptId))
-  }
-
-  replace(ptId: number): number | string {
-    return outcome(replaceDevice(this.process.call(), this.device, ptId))
-  }
-
-  ranges(...expected: [bigint, bigint][]): void {
-    this.play((t) => {
-      const num_iovas = expected.length
-      t.step(
-        'IOAS_IOVA_RANGES',
-        { ioas_id: 1, num_iovas: 8, allowed_iovas: ARRAY },
-        ok({ num_iovas, out_iova_alignment: expected.length === 0 ? 1 : 4096 }),
-      )
-      t.sees(ARRAY, ranges(...expected))
-    })
-  }
-
-  hwptAlloc(fields: FieldValues, wanted: Expectation): void {
-    this.play((t) => t.step('HWPT_ALLOC', { dev_id: 2, pt_id: 1, ...fields }, wanted))
-  }
-
-  map(at: bigint, wanted: ErrnoName | 'ok', { flags = RW, length = 0x1000n } = {}): void {
-    const expected = wanted === 'ok' ? ok() : fails(wanted)
-    this.play((t) =>
-      t.step('IOAS_MAP', { flags: flags | 1, ioas_id: 1, user_va: B, length, iova: at }, expected),
-    )
-  }
-
-  domain(id: number): TableDomain {
-    const hwpt = this.context.objects.peek(id)
-    if (!(hwpt instanceof HwptPaging) || !(hwpt.domain instanceof TableDomain))
-      throw new Error(`${id} is no page table`)
-    return hwpt.domain
-  }
-}
-
-const outcome = (result: Refusal | { id: number }): number | string =>
-  result instanceof Refusal ? errnoName(result.errno) : result.id
-
-const made = (out_hwpt_id: number): Expectation => ok({ out_hwpt_id })
 
 describe('Intel platforms', () => {
   it('P1: ranges and hardware information', () => {
