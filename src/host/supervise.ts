@@ -33,7 +33,9 @@ import { koffiSys } from './sys-koffi.ts'
 const OUTLIVED = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU]
 
 /** The whole life of the supervisor process; `build` makes what it serves from the order's `config`. */
-export const supervise = async (build: (config: unknown) => HostedSystem): Promise<void> => {
+export const supervise = async (
+  build: (config: unknown) => HostedSystem | Promise<HostedSystem>,
+): Promise<void> => {
   const order: SupervisorOrder = JSON.parse(process.argv.at(-1) ?? '')
   const sys = koffiSys()
   sys.call('setpgid', 0, 0)
@@ -44,7 +46,7 @@ export const supervise = async (build: (config: unknown) => HostedSystem): Promi
   const control = new Control(sys, order)
   let system: HostedSystem
   try {
-    system = build(order.config)
+    system = await build(order.config)
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     control.report({ type: 'failed', status: 125, message })
