@@ -21,8 +21,8 @@ export const compatIoasIs = (t: Steps, ioas_id: number): void =>
 export const mapDma = (t: Steps, iova: bigint, size: bigint, wanted = ok(), vaddr = B): void =>
   t.step('VFIO_IOMMU_MAP_DMA', { flags: RW, vaddr, iova, size }, wanted)
 
-/** Opens the group of number `group` into a slot. */
-export const openGroup = (t: Steps, group: number, slot: number): void =>
+/** Opens the group's node, /dev/vfio/`group`, into a slot. */
+export const openGroup = (t: Steps, group: number | 'noiommu-0', slot: number): void =>
   t.open(`/dev/vfio/${group}`, { slot })
 
 export const groupStatus = (t: Steps, slot: number, flags: number): void =>

@@ -7,7 +7,7 @@ import { beginWithHardware, hardwareCall } from './hardware-calls.ts'
 import { mockCalls } from './mock/calls.ts'
 import { AFTER_READ_ONLY, BUFFER_PAGES } from './mock/pieces.ts'
 import { Random } from './random.ts'
-import { beginWithGroup, vfioCall, vfioSetUp } from './vfio-calls.ts'
+import { beginWithGroup, vfioCall, vfioSetUp, World } from './vfio-calls.ts'
 
 export interface Sequence {
   readonly title: string
@@ -106,7 +106,10 @@ export const mockProfile: Profile = {
 export const vfioProfile: Profile = {
   name: 'vfio',
   setUp: vfioSetUp,
-  calls: (random, count) => [...beginWithGroup(random), ...repeat(count, () => vfioCall(random))],
+  calls: (random, count) => {
+    const world = new World()
+    return [...beginWithGroup(random, world), ...repeat(count, () => vfioCall(random, world))]
+  },
 }
 
 const CALLS_PER_SEQUENCE = 60

@@ -24,23 +24,48 @@ export const vfioSetUp: readonly string[] = [
   ...CONTAINERS.map((slot) => `open ${slot} /dev/vfio/vfio 2`),
 ]
 
+/** What a sequence has done so far, as far as it may have worked: later calls mostly use that. */
+export class World {
+  readonly open = new Set<number>([...IOMMUFDS, ...CONTAINERS])
+  /** iommufds and containers that a group was put into. */
+  readonly linked = new Set<number>()
+
+  slot(random: Random, among: readonly number[]): number {
+    const open = among.filter((slot) => this.open.has(slot))
+    return random.pick(open.length > 0 && random.chance(93) ? open : among)
+  }
+
+  container(random: Random): number {
+    const linked = [...this.linked]
+    if (linked.length > 0 && random.chance(85)) return random.pick(linked)
+    return random.pick([...CONTAINERS, ...CONTAINERS, ...IOMMUFDS])
+  }
+
+  opened(slot: number): void {
+    this.open.add(slot)
+  }
+}
+
 const line = (text: string, ...lines: string[]): RandomCall => ({ text, lines })
 
-const openGroup = (random: Random): RandomCall => {
+const openGroup = (random: Random, world: World): RandomCall => {
   const which = random.below(groups.length)
+  world.opened(firstGroup + which)
   return line(
     `open group ${groups[which]}`,
     `open ${firstGroup + which} /dev/vfio/${groups[which]} 2`,
   )
 }
 
-const openCdev = (random: Random): RandomCall => {
+const openCdev = (random: Random, world: World): RandomCall => {
   const which = random.below(CDEVS.length)
+  world.opened(firstCdev + which)
   return line(`open vfio${which}`, `open ${firstCdev + which} /dev/vfio/devices/vfio${which} 2`)
 }
 
-const close = (random: Random): RandomCall => {
+const close = (random: Random, world: World): RandomCall => {
   const slot = random.pick([...GROUPS, ...DEVICES, ...DEVICES, ...CDEVS, random.pick(ANY)])
+  world.open.delete(slot)
   return line(`close slot ${slot}`, `close ${slot}`)
 }
 
@@ -50,9 +75,10 @@ const reopen = (random: Random): RandomCall => {
   return line(`open ${path} in slot ${slot}`, `open ${slot} ${path} 2`)
 }
 
-const setContainer = (random: Random): RandomCall => {
-  const slot = random.pick(GROUPS)
+const setContainer = (random: Random, world: World): RandomCall => {
+  const slot = world.slot(random, GROUPS)
   const target = random.pick([...IOMMUFDS, ...CONTAINERS, ...CONTAINERS, random.pick(ANY)])
+  if ([...IOMMUFDS, ...CONTAINERS].includes(target)) world.linked.add(target)
   const fd = random.chance(97) ? slotFd(target) : -1
   return line(
     `SET_CONTAINER(group slot ${slot}, slot ${target})`,
@@ -61,10 +87,10 @@ const setContainer = (random: Random): RandomCall => {
   )
 }
 
-const getDevice = (random: Random): RandomCall => {
+const getDevice = (random: Random, world: World): RandomCall => {
   const { address, group } = random.pick(pciDevices)
   const own = firstGroup + groups.indexOf(group)
-  const slot = random.chance(95) ? own : random.pick(GROUPS)
+  const slot = random.chance(95) ? own : world.slot(random, GROUPS)
   const name = random.weighted([
     [20, address],
     [1, `${address} `],
@@ -73,6 +99,7 @@ const getDevice = (random: Random): RandomCall => {
     [1, 'nosuch'],
   ])
   const to = random.pick(DEVICES)
+  world.opened(to)
   return line(
     `GET_DEVICE_FD(group slot ${slot}, "${name}") to slot ${to}`,
     `poke ${ARRAY} ${hexBytes(new TextEncoder().encode(`${name}\0`))}`,
@@ -81,11 +108,11 @@ const getDevice = (random: Random): RandomCall => {
   )
 }
 
-const status = (random: Random): RandomCall =>
-  structCall('VFIO_GROUP_GET_STATUS', {}, { slot: random.pick(GROUPS) })
+const status = (random: Random, world: World): RandomCall =>
+  structCall('VFIO_GROUP_GET_STATUS', {}, { slot: world.slot(random, GROUPS) })
 
-const unset = (random: Random): RandomCall => {
-  const slot = random.pick(GROUPS)
+const unset = (random: Random, world: World): RandomCall => {
+  const slot = world.slot(random, GROUPS)
   return line(`UNSET_CONTAINER(group slot ${slot})`, `ioctl ${slot} 0x3b69 0`)
 }
 
@@ -109,41 +136,40 @@ const anId = (random: Random): number =>
   ])
 const aPasid = (random: Random): number => random.pick([0, 0, 1, 7, 0x80000000, 0xffffffea])
 
-const bind = (random: Random): RandomCall =>
+const bind = (random: Random, world: World): RandomCall =>
   call(
     random,
     'VFIO_DEVICE_BIND_IOMMUFD',
     { iommufd: slotFd(random.chance(90) ? random.pick(IOMMUFDS) : random.pick(ANY)) },
-    random.pick(random.chance(95) ? CDEVS : DEVICES),
+    world.slot(random, random.chance(95) ? CDEVS : DEVICES),
   )
 
-const attach = (random: Random): RandomCall =>
+const attach = (random: Random, world: World): RandomCall =>
   call(
     random,
     'VFIO_DEVICE_ATTACH_IOMMUFD_PT',
     random.chance(85)
       ? { pt_id: anId(random) }
       : { flags: 1, pt_id: anId(random), pasid: aPasid(random) },
-    random.pick(random.chance(95) ? CDEVS : DEVICES),
+    world.slot(random, random.chance(95) ? CDEVS : DEVICES),
   )
 
-const detach = (random: Random): RandomCall =>
+const detach = (random: Random, world: World): RandomCall =>
   call(
     random,
     'VFIO_DEVICE_DETACH_IOMMUFD_PT',
     random.chance(85) ? {} : { flags: 1, pasid: aPasid(random) },
-    random.pick(random.chance(95) ? CDEVS : DEVICES),
+    world.slot(random, random.chance(95) ? CDEVS : DEVICES),
   )
 
 /** Features that the devices do not have: what is asked before the driver, and its ENOTTY. */
-const feature = (random: Random): RandomCall => {
+const feature = (random: Random, world: World): RandomCall => {
   const operation = random.below(8) << 16
   const index = random.pick([1, 2, 6, 7, 8, 9, 12, 13, 100])
-  return call(
-    random,
+  return structCall(
     'VFIO_DEVICE_FEATURE',
     { argsz: random.pick([7, 8, 16, 40]), flags: operation | index },
-    random.pick([...DEVICES, ...CDEVS]),
+    { slot: world.slot(random, [...DEVICES, ...CDEVS]) },
   )
 }
 
@@ -166,10 +192,7 @@ const aSize = (random: Random): bigint =>
     [1, 0xfffffffffffff000n],
   ])
 
-const containerSlot = (random: Random): number =>
-  random.pick([...CONTAINERS, ...CONTAINERS, ...IOMMUFDS])
-
-const map = (random: Random): RandomCall =>
+const map = (random: Random, world: World): RandomCall =>
   call(
     random,
     'VFIO_IOMMU_MAP_DMA',
@@ -184,22 +207,23 @@ const map = (random: Random): RandomCall =>
       iova: anIova(random),
       size: aSize(random),
     },
-    containerSlot(random),
+    world.container(random),
   )
 
-const unmap = (random: Random): RandomCall =>
+const unmap = (random: Random, world: World): RandomCall =>
   call(
     random,
     'VFIO_IOMMU_UNMAP_DMA',
     random.chance(12)
       ? { flags: random.pick([2, 2, 6]) }
       : { flags: random.pick([0, 0, 0, 0, 0, 0, 4]), iova: anIova(random), size: aSize(random) },
-    containerSlot(random),
+    world.container(random),
   )
 
 /** UNMAP_DMA with GET_DIRTY_BITMAP, or DIRTY_PAGES; the bitmap is in ARRAY. */
-const dirty = (random: Random): RandomCall => {
-  const slot = random.pick(CONTAINERS)
+const dirty = (random: Random, world: World): RandomCall => {
+  const linked = CONTAINERS.filter((each) => world.linked.has(each))
+  const slot = random.pick(linked.length > 0 ? linked : CONTAINERS)
   const [iova, size] = [Number(anIova(random) & 0xffffffffn), Number(aSize(random) & 0xffffn)]
   const bitmap = [
     random.pick([0x1000, 0x1000, 0x1000, 0x2000]),
@@ -226,8 +250,8 @@ const dirty = (random: Random): RandomCall => {
   )
 }
 
-const info = (random: Random): RandomCall => {
-  const slot = containerSlot(random)
+const info = (random: Random, world: World): RandomCall => {
+  const slot = world.container(random)
   const argsz = random.pick([16, 20, 24, 36, 40, 71, 72, 88, 104, 119, 120, 136, 200])
   return line(
     `VFIO_IOMMU_GET_INFO(slot ${slot}, argsz=${argsz})`,
@@ -238,14 +262,14 @@ const info = (random: Random): RandomCall => {
   )
 }
 
-const setIommu = (random: Random): RandomCall => {
-  const slot = containerSlot(random)
+const setIommu = (random: Random, world: World): RandomCall => {
+  const slot = world.container(random)
   const type = random.pick([1, 1, 3, 3, 3, 6, 8])
   return line(`SET_IOMMU(slot ${slot}, ${type})`, `ioctl ${slot} 0x3b66 ${type}`)
 }
 
-const checkExtension = (random: Random): RandomCall => {
-  const slot = containerSlot(random)
+const checkExtension = (random: Random, world: World): RandomCall => {
+  const slot = world.container(random)
   const extension = random.below(12)
   return line(`CHECK_EXTENSION(slot ${slot}, ${extension})`, `ioctl ${slot} 0x3b65 ${extension}`)
 }
@@ -283,8 +307,8 @@ const objects = (random: Random): RandomCall => {
   ])()
 }
 
-export const vfioCall = (random: Random): RandomCall =>
-  random.weighted<(random: Random) => RandomCall>([
+export const vfioCall = (random: Random, world: World): RandomCall =>
+  random.weighted<(random: Random, world: World) => RandomCall>([
     [6, openGroup],
     [3, openCdev],
     [6, close],
@@ -305,13 +329,28 @@ export const vfioCall = (random: Random): RandomCall =>
     [2, checkExtension],
     [1, unknown],
     [6, objects],
-  ])(random)
+  ])(random, world)
+
+/** A cdev bound to the first iommufd, and an IOAS to attach it to. */
+const beginWithCdev = (random: Random, world: World): RandomCall[] => {
+  const which = random.below(CDEVS.length)
+  const slot = firstCdev + which
+  world.opened(slot)
+  return [
+    line(`open vfio${which}`, `open ${slot} /dev/vfio/devices/vfio${which} 2`),
+    structCall('VFIO_DEVICE_BIND_IOMMUFD', { iommufd: slotFd(0) }, { slot }),
+    structCall('IOAS_ALLOC', {}),
+  ]
+}
 
 /** Most sequences begin with a group in a container, and the container ready to map. */
-export const beginWithGroup = (random: Random): RandomCall[] => {
+export const beginWithGroup = (random: Random, world: World): RandomCall[] => {
   if (random.chance(15)) return []
+  if (random.chance(30)) return beginWithCdev(random, world)
   const which = random.below(groups.length)
   const container = random.pick([...IOMMUFDS, ...CONTAINERS])
+  world.opened(firstGroup + which)
+  world.linked.add(container)
   const device = pciDevices.find(({ group }) => group === groups[which])
   const calls = [
     line(`open group ${groups[which]}`, `open ${firstGroup + which} /dev/vfio/${groups[which]} 2`),
@@ -325,7 +364,8 @@ export const beginWithGroup = (random: Random): RandomCall[] => {
     const type = random.pick([1, 3])
     calls.push(line(`SET_IOMMU(slot ${container}, ${type})`, `ioctl ${container} 0x3b66 ${type}`))
   }
-  if (random.chance(60))
+  if (random.chance(60)) {
+    world.opened(firstDevice)
     calls.push(
       line(
         `GET_DEVICE_FD(group slot ${firstGroup + which}, "${device?.address}") to slot ${firstDevice}`,
@@ -334,5 +374,6 @@ export const beginWithGroup = (random: Random): RandomCall[] => {
         `takereturn ${firstDevice}`,
       ),
     )
+  }
   return calls
 }
