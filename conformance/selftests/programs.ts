@@ -7,8 +7,6 @@ export interface SelftestProgram {
   /** Options of `iommufd-user run`. */
   readonly runOptions: readonly string[]
   readonly arguments: readonly string[]
-  /** Shell-free preparation in a real machine: what is written to which file, in order. */
-  readonly prepare: readonly (readonly [path: string, text: string])[]
 }
 
 const iommu = (name: string): SelftestProgram => ({
@@ -16,10 +14,23 @@ const iommu = (name: string): SelftestProgram => ({
   suite: 'iommu',
   runOptions: [],
   arguments: [],
-  prepare: [],
+})
+
+/** The first edu device of the machine that doors/real-kernel.ts boots; vfio-pci drives it there. */
+const EDU = '0000:00:10.0'
+
+const vfio = (name: string): SelftestProgram => ({
+  name,
+  suite: 'vfio',
+  runOptions: ['--device', `edu,addr=${EDU}`],
+  arguments: [EDU],
 })
 
 export const selftestPrograms: readonly SelftestProgram[] = [
   iommu('iommufd'),
   iommu('iommufd_fail_nth'),
+  vfio('vfio_dma_mapping_test'),
+  vfio('vfio_dma_mapping_mmio_test'),
+  vfio('vfio_iommufd_setup_test'),
+  vfio('vfio_pci_device_test'),
 ]
