@@ -36,11 +36,16 @@ const clauseWithNames = (kind: ReasonKind<never>): string => {
 const clauseInSource = (source: string): string | undefined => {
   const [, template, ...others] = source.split('`')
   if (template === undefined || others.length !== 1 || template.includes('=>')) return undefined
-  return template.replace(/\$\{([^}]*)\}/g, (_, expression: string) => {
-    const [name = 'value'] = /[a-z]\w*(?![\w(])/i.exec(expression) ?? []
-    // A bundler tells names apart by digits.
-    return `‹${name.replace(/\d+$/, '')}›`
-  })
+  return template.replace(
+    /([a-z]{2})?\$\{([^}]*)\}/g,
+    (_, word: string | undefined, code: string) => {
+      // What is joined to a word is its plural.
+      if (word !== undefined) return `${word}s`
+      const [name = 'value'] = /[a-z]\w*(?![\w(])/i.exec(code) ?? []
+      // A bundler tells names apart by digits.
+      return `‹${name.replace(/\d+$/, '')}›`
+    },
+  )
 }
 
 /** Prints as ‹path›, and so do all its members. */
