@@ -16,7 +16,7 @@ import { parseArgs } from 'node:util'
 import { runInRealKernel } from './doors/real-kernel.ts'
 import { runPrefix } from './doors/under-run.ts'
 import { CannotObtain, obtainSelftests } from './selftests/obtain.ts'
-import { type SelftestProgram, selftestPrograms } from './selftests/programs.ts'
+import { type Explained, type SelftestProgram, selftestPrograms } from './selftests/programs.ts'
 import { RECORDED_LINUX, record, recordedResults } from './selftests/recorded.ts'
 import { type Missing, prepareSurroundings } from './selftests/surroundings.ts'
 import { familyOf, parseTap, type Results, type Verdict } from './selftests/tap.ts'
@@ -70,19 +70,34 @@ interface Difference {
   readonly test: string
   readonly linux: Verdict | 'absent'
   readonly here: Verdict | 'absent'
-  /** What this machine lacks, if that explains it. */
+  /** Why it is no fault, if it is none. */
   readonly because: string | undefined
 }
 
-const compare = (results: Results, recorded: Results, missing: readonly Missing[]): Difference[] =>
+const compare = (
+  results: Results,
+  recorded: Results,
+  missing: readonly Missing[],
+  explained: readonly Explained[],
+): Difference[] =>
   [...new Set([...recorded.keys(), ...results.keys()])]
     .map((test) => ({
       test,
       linux: recorded.get(test) ?? ('absent' as const),
       here: results.get(test) ?? ('absent' as const),
-      because: missing.find(({ fails }) => fails(test))?.what,
+      because: whyNoFault(test, missing, explained),
     }))
     .filter(({ linux, here }) => linux !== here)
+
+const whyNoFault = (
+  test: string,
+  missing: readonly Missing[],
+  explained: readonly Explained[],
+): string | undefined => {
+  const lacks = missing.find(({ fails }) => fails(test))?.what
+  if (lacks !== undefined) return `this machine has no ${lacks}; it would fail on Linux too`
+  return explained.find(({ tests }) => tests.test(test))?.because
+}
 
 const table = (results: Results, differences: readonly Difference[]): string => {
   const rows = new Map<string, { tests: number; differ: number } & Record<Verdict, number>>()
@@ -103,7 +118,7 @@ const table = (results: Results, differences: readonly Difference[]): string => 
 }
 
 const explain = ({ test, linux, here, because }: Difference): string =>
-  `  ${test}: ${here} here, ${linux} on Linux${because === undefined ? '' : ` (this machine has no ${because}; it would fail on Linux too)`}`
+  `  ${test}: ${here} here, ${linux} on Linux${because === undefined ? '' : ` (${because})`}`
 
 /** Why `run` cannot offer what the program needs; undefined if it can. */
 const notOffered = ({ runOptions }: SelftestProgram): string | undefined => {
@@ -126,7 +141,7 @@ const runOne = async (
   if (options.verbose) console.log(output)
   if (options.record) console.log(`Recorded in ${record(program.name, results)}`)
   const recorded = recordedResults(program.name) ?? new Map<string, Verdict>()
-  const differences = compare(results, recorded, real ? [] : missing)
+  const differences = compare(results, recorded, real ? [] : missing, real ? [] : program.explained)
   const unexplained = differences.filter(({ because }) => because === undefined)
   console.log(
     `\n${program.name}: ${results.size} of ${recorded.size} tests, ${seconds.toFixed(1)} s, ${differences.length} unlike Linux ${RECORDED_LINUX}`,
