@@ -25,7 +25,7 @@ export const runCommand = async (
     process.stderr.write(`iommufd-user: ${end.message}\n`)
     if (end.status === ExitStatus.RUN_FAILED) await explain()
   }
-  endLike(end)
+  await endLike(end)
   return Number(process.exitCode)
 }
 

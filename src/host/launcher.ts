@@ -45,10 +45,13 @@ export interface Launch {
   readonly blockedSignals: bigint
   readonly defaultSignals: bigint
   readonly closeFds: readonly number[]
+  /** Descriptors that it inherits. Node makes them close-on-exec. */
+  readonly descriptors: readonly number[]
   /** Soft RLIMIT_NOFILE that the program is to have; undefined to leave it. */
   readonly openFiles: string | undefined
 }
 
+const F_SETFD = 2
 const UNLIMITED = 0xffff_ffff_ffff_ffffn
 const ENOENT = 2
 const EINTR = 4
@@ -66,6 +69,7 @@ export const launch = (request: Launch): void => {
   Atomics.store(words, Word.LISTENER, listener < 0 ? listener : listener + 1)
   Atomics.notify(words, Word.LISTENER)
   if (listener < 0) return
+  for (const fd of request.descriptors) sys.call('fcntl', fd, F_SETFD, 0)
   const limit = lowerOpenFiles(sys, request.openFiles)
   const pid = start(sys, request)
   limit.restore()

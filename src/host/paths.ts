@@ -74,8 +74,10 @@ export class Paths {
   /** `directory` is a descriptor of the thread, or AT_FDCWD. */
   resolve(tid: number, directory: number, path: string, options: PathOptions): Destination {
     if (path === '' || path.length >= PATH_MAX) return NATIVE
-    const last = path.slice(path.lastIndexOf('/') + 1)
-    if (!this.#tree.hasName(last) && !SPECIAL.test(last)) {
+    const slash = path.lastIndexOf('/')
+    const last = path.slice(slash + 1)
+    const before = path.slice(path.lastIndexOf('/', slash - 1) + 1, Math.max(slash, 0))
+    if (!this.#tree.hasName(last) && !this.#tree.hasName(before) && !SPECIAL.test(last)) {
       if (!options.follow || !this.#isLink(tid, directory, path)) return NATIVE
     }
     return this.#walk(tid, directory, path, options)

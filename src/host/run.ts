@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { builtFile } from './built-file.ts'
+import { exitNow } from './exit-now.ts'
 import { inherited } from './inherited.ts'
 import type { Report, SupervisorOrder } from './run-protocol.ts'
 
@@ -119,9 +120,10 @@ const signalName = (number: number): NodeJS.Signals => {
 }
 
 /** Ends this process as the program ended: with its status, or by the signal that killed it. */
-export const endLike = (end: RunEnd): void => {
+export const endLike = async (end: RunEnd): Promise<void> => {
   if (end.type !== 'killed') {
     process.exitCode = end.status
+    await exitNow(end.status)
     return
   }
   process.removeAllListeners(end.signal)

@@ -89,10 +89,12 @@ const startLauncher = (sys: Sys, order: SupervisorOrder, words: Int32Array, wake
   for (let signal = 1; signal <= 64; signal++)
     if ((ignored & (1n << BigInt(signal - 1))) !== 0n) sys.signal(signal, 'ignore')
   const { argv, envp } = rawCommand(order.front, order.command, INHERITED_VARIABLE)
-  for (const fd of inherited.descriptors) sys.call('fcntl', fd, 2, 0)
   sys.call('fcntl', order.control, 2, 1)
   const open = new Set(inherited.descriptors)
   const worker = new Worker(builtFile('host/launcher-main.js'), {
+    // Else Node opens our standard output for itself, which makes a pipe non-blocking for the program too.
+    stdout: true,
+    stderr: true,
     workerData: {
       words,
       wake,
@@ -102,6 +104,7 @@ const startLauncher = (sys: Sys, order: SupervisorOrder, words: Int32Array, wake
       processGroup: order.processGroup,
       blockedSignals: BigInt(`0x${inherited.blockedSignals}`),
       defaultSignals: ~ignored & 0xffff_ffff_ffff_ffffn,
+      descriptors: inherited.descriptors,
       openFiles: inherited.openFiles,
       closeFds: [0, 1, 2].filter((fd) => !open.has(fd)),
     },
