@@ -4,6 +4,7 @@ import { ExitStatus } from './exit-status.ts'
 import { wrap } from './page.ts'
 import { DEFAULT_PLATFORM } from './platform.ts'
 import type { RunConfig } from './run-config.ts'
+import { SUPERVISOR } from './supervisor.ts'
 
 /** `check`: prints what was found; returns the exit status. */
 export const checkCommand = async (format: 'text' | 'json'): Promise<number> => {
@@ -59,7 +60,7 @@ const trial = async (): Promise<Finding> => {
   const program = "require('node:fs').openSync('/dev/iommu', 'r+')"
   const end = await startRun({
     command: [process.execPath, '-e', program],
-    supervisor: 'cli/supervisor-main.js',
+    supervisor: SUPERVISOR,
     config,
   })
   if (end.type === 'exited' && end.status === 0)

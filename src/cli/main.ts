@@ -1,9 +1,15 @@
 /**
- * The command. Only what parses the command line is loaded at once; each command loads its own rest,
- * so that `run` starts the program soon.
+ * The command. `run` is to start its program soon: its supervisor is started before anything else, and
+ * loads while the command line is read.
  */
-import { createCommand } from './command-line.ts'
-import { normalise } from './run-options.ts'
+import { loadBuilt } from '../host/built-file.ts'
+import { startSupervisor } from '../host/supervisor-process.ts'
+import { SUPERVISOR } from './supervisor.ts'
 
-const program = createCommand()
-await program.parseAsync(normalise(program, process.argv.slice(2)), { from: 'user' })
+const early =
+  process.argv[2] === 'run' && process.platform === 'linux'
+    ? startSupervisor(SUPERVISOR)
+    : undefined
+
+const { command }: typeof import('./command-main.ts') = loadBuilt('cli/command-main.cjs')
+void command(early)

@@ -5,6 +5,7 @@ import { parseDeviceSpec } from './device-spec.ts'
 import { ExitStatus } from './exit-status.ts'
 import type { RunConfig } from './run-config.ts'
 import { type RunOptions, STANDARD_ERROR } from './run-options.ts'
+import { SUPERVISOR } from './supervisor.ts'
 import { UsageError } from './usage-error.ts'
 
 /** `run PROGRAM ARGUMENTS`: returns the exit status, unless this process dies as the program did. */
@@ -39,9 +40,14 @@ const explain = async (): Promise<void> => {
 export const runProgram = (command: readonly string[], config: RunConfig): Promise<RunEnd> =>
   startRun({
     command,
-    supervisor: 'cli/supervisor-main.js',
+    supervisor: SUPERVISOR,
     config,
-    keepStderr: config.trace === STANDARD_ERROR || config.findings !== 'never',
+    keepStderr:
+      config.trace === STANDARD_ERROR
+        ? 'to-the-end'
+        : config.findings !== 'never'
+          ? 'until-program-ends'
+          : 'not',
   })
 
 /** Checks the options, here where their mistakes can be told. Throws UsageError and FilterError. */

@@ -1,10 +1,7 @@
-/** The supervisor process of `run`: builds the machine that the options describe, and serves it. */
-import { supervise } from '../host/supervise.ts'
-import type { RunConfig } from './run-config.ts'
+/** The supervisor process of `run`: what serving-main.ts does, loaded while the launcher comes up. */
+import { loadBuilt } from '../host/built-file.ts'
+import { startLauncherThread } from '../host/launcher-thread.ts'
 
-await supervise(async (config) => {
-  // Loaded while the launcher starts, which takes as long.
-  const { watchedSystem } = await import('./watched-system.ts')
-  // The front that wrote it is the same version of the same program.
-  return watchedSystem(config as RunConfig)
-})
+const launcher = startLauncherThread()
+const { serve }: typeof import('./serving-main.ts') = loadBuilt('cli/serving-main.cjs')
+void serve(launcher)

@@ -202,7 +202,7 @@ const files = ({ memfd = -1, inotify = -1, eventfd = -1 }: Answers): Finding => 
 
 const probe = (): Promise<Probed> =>
   new Promise((resolve) => {
-    const child = spawn(process.execPath, [builtFile('host/probe-main.js')], {
+    const child = spawn(process.execPath, [builtFile('host/probe-main.cjs')], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let stdout = ''

@@ -4,7 +4,12 @@
  *
  * A thread rather than a process: the listener is then in the supervisor's own descriptor table.
  */
-import { workerData } from 'node:worker_threads'
-import { launch } from './launcher.ts'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { type Launch, launch, Word } from './launcher.ts'
+import { koffiSys } from './sys-koffi.ts'
 
-launch(workerData)
+const words: Int32Array = workerData
+const sys = koffiSys()
+Atomics.wait(words, Word.GO, 0)
+const message = parentPort && receiveMessageOnPort(parentPort)
+if (message) launch(sys, words, message.message as Launch)

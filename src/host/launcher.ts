@@ -1,6 +1,7 @@
 /** Installing the filter, starting the program, waiting for it: see launcher-main.ts. */
 import { filterProgram, type Trap } from './bpf.ts'
 import {
+  AT_FDCWD,
   CLD_EXITED,
   CLD_STOPPED,
   P_PID,
@@ -14,7 +15,6 @@ import {
   WSTOPPED,
 } from './kernel.ts'
 import type { Sys } from './sys.ts'
-import { koffiSys } from './sys-koffi.ts'
 import { traps } from './traps.ts'
 
 /** How the supervisor and its launcher thread talk: words of shared memory. */
@@ -34,7 +34,6 @@ export const Word = {
 } as const
 
 export interface Launch {
-  readonly words: Int32Array
   /** eventfd that tells the supervisor to look at the words. */
   readonly wake: number
   readonly argv: readonly Uint8Array[]
@@ -60,10 +59,7 @@ const EACCES = 13
 const ENOTDIR = 20
 const EINVAL = 22
 
-export const launch = (request: Launch): void => {
-  const sys = koffiSys()
-  const { words } = request
-  Atomics.wait(words, Word.GO, 0)
+export const launch = (sys: Sys, words: Int32Array, request: Launch): void => {
   const transfers = Atomics.load(words, Word.GO) === 2 ? 'registers' : 'all'
   const listener = installFilter(sys, traps(transfers))
   Atomics.store(words, Word.LISTENER, listener < 0 ? listener : listener + 1)
@@ -75,7 +71,7 @@ export const launch = (request: Launch): void => {
   limit.restore()
   Atomics.store(words, Word.PID, pid)
   wake(sys, request.wake)
-  if (pid > 0) wait(sys, request, pid)
+  if (pid > 0) wait(sys, words, request.wake, pid)
   // The thread ends here and now. Node's way of ending it would make calls that the filter catches, while
   // the supervisor, who must answer them, waits for the thread to end.
   sys.call('exit', 0)
@@ -119,6 +115,7 @@ const lowerOpenFiles = (sys: Sys, soft: string | undefined): { restore(): void }
 const start = (sys: Sys, request: Launch): number => {
   let failure = -ENOENT
   for (const path of request.candidates) {
+    if (!exists(sys, path)) continue
     const result = sys.spawn({ ...request, path })
     if (result > 0) return result
     if (result === -ENOEXEC) return sys.spawn({ ...request, ...forShell(path, request.argv) })
@@ -128,12 +125,21 @@ const start = (sys: Sys, request: Launch): number => {
   return failure
 }
 
+/** Cheaper than a process that finds out. */
+const exists = (sys: Sys, path: Uint8Array): boolean => {
+  const { bytes, address } = sys.scratch
+  if (path.length >= bytes.length) return true
+  bytes.set(path)
+  bytes[path.length] = 0
+  return sys.call('faccessat', AT_FDCWD, address, 0) !== -ENOENT
+}
+
 const forShell = (path: Uint8Array, argv: readonly Uint8Array[]) => {
   const shell = Buffer.from('/bin/sh')
   return { path: shell, argv: [shell, path, ...argv.slice(1)] }
 }
 
-const wait = (sys: Sys, { words, wake: fd }: Launch, pid: number): void => {
+const wait = (sys: Sys, words: Int32Array, fd: number, pid: number): void => {
   const { view, address } = sys.alloc(128)
   for (;;) {
     // The program stays a zombie until its end has been noted, so that its PID keeps meaning it.

@@ -1,21 +1,23 @@
 /**
  * What the front process (the command that the user started) and the supervisor say to each other. The
- * front sends signal numbers, one byte each; the supervisor sends one line of JSON per report.
+ * front sends its order, a line of JSON, then signal numbers, one byte each; the supervisor sends a line
+ * of JSON per report.
  */
 
-/** What the supervisor is started with, as JSON in its last argument. */
+/** What the supervisor is to do. */
 export interface SupervisorOrder {
   readonly front: number
   /** The program and its arguments; their raw bytes are the last arguments of the front. */
   readonly command: readonly string[]
   /** Handed to whoever builds the hosted system. */
   readonly config: unknown
-  readonly control: number
   readonly processGroup: number
   readonly inherited: Inherited
-  /** Standard error stays open, for traces and findings. */
-  readonly keepStderr: boolean
+  readonly keepStderr: KeepStderr
 }
+
+/** How long the supervisor keeps standard error open, to write there: it may hold up whoever reads it. */
+export type KeepStderr = 'not' | 'until-program-ends' | 'to-the-end'
 
 /** What Node changes at its start, as it was before. */
 export interface Inherited {

@@ -1,22 +1,20 @@
 /** Running a program under the supervisor, from the process that the user started. */
-import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Duplex } from 'node:stream'
-import { builtFile } from './built-file.ts'
 import { exitNow } from './exit-now.ts'
-import { inherited } from './inherited.ts'
-import type { Report, SupervisorOrder } from './run-protocol.ts'
+import type { KeepStderr, Report, SupervisorOrder } from './run-protocol.ts'
+import { supervisorProcess } from './supervisor-process.ts'
 
 export interface RunRequest {
   /** The program, looked up in PATH if it has no slash, and its arguments. */
   readonly command: readonly string[]
-  /** Built program that makes the hosted system and calls `supervise`: `cli/supervisor-main.js`. */
+  /** Built program that makes the hosted system and calls `supervise`: `cli/supervisor-main.cjs`. */
   readonly supervisor: string
   /** Handed to it; anything that JSON can carry. */
   readonly config: unknown
-  /** The supervisor keeps standard error open as long as it lives, to write traces or findings there. */
-  readonly keepStderr?: boolean
+  /** How long the supervisor keeps standard error open, to write traces or findings there. */
+  readonly keepStderr?: KeepStderr
 }
 
 /** How a run ended. */
@@ -52,36 +50,22 @@ const FORWARDED: readonly NodeJS.Signals[] = [
 
 /** Runs a program to its end. Signals that this process gets meanwhile go to the program. */
 export const startRun = (request: RunRequest): Promise<RunEnd> => {
-  const before = inherited()
-  const control = Math.max(2, ...before.descriptors) + 1
+  const { child, channel, inherited } = supervisorProcess(request.supervisor)
   const order: SupervisorOrder = {
     front: process.pid,
     command: request.command,
     config: request.config,
-    control,
     processGroup: processGroup(),
-    inherited: before,
-    keepStderr: request.keepStderr ?? false,
+    inherited,
+    keepStderr: request.keepStderr ?? 'not',
   }
-  const open = new Set(before.descriptors)
-  const supervisor = spawn(
-    process.execPath,
-    [builtFile(request.supervisor), JSON.stringify(order)],
-    {
-      stdio: [
-        ...Array.from({ length: control }, (_, fd) =>
-          open.has(fd) ? ('inherit' as const) : ('ignore' as const),
-        ).map((kind, fd) => (kind === 'inherit' ? fd : kind)),
-        'pipe',
-      ],
-    },
-  )
-  const channel = supervisor.stdio[control] as Duplex
+  channel.ref()
+  channel.write(`${JSON.stringify(order)}\n`)
   forwardSignals(channel)
   return new Promise((resolve) => {
     const end = (how: RunEnd): void => {
       channel.destroy()
-      supervisor.unref()
+      child.unref()
       resolve(how)
     }
     readReports(channel, (report) => {
@@ -97,8 +81,7 @@ export const startRun = (request: RunRequest): Promise<RunEnd> => {
           'The supervisor has ended unexpectedly; from now on, calls on the simulated files fail with ENOSYS.',
       }),
     )
-    channel.on('error', () => {})
-    supervisor.on('error', (error) =>
+    child.on('error', (error) =>
       end({
         type: 'failed',
         status: 125,
@@ -122,9 +105,9 @@ const signalName = (number: number): NodeJS.Signals => {
 /** Ends this process as the program ended: with its status, or by the signal that killed it. */
 export const endLike = async (end: RunEnd): Promise<void> => {
   if (end.type !== 'killed') {
-    process.exitCode = end.status
     await exitNow(end.status)
-    return
+    // Now rather than when nothing is left to do: Node takes its time to clean up.
+    process.exit(end.status)
   }
   process.removeAllListeners(end.signal)
   process.kill(process.pid, end.signal)

@@ -1,8 +1,7 @@
 /** The supervisor process: starts the program under the filter, serves its calls until nobody is left. */
 import { closeSync, openSync } from 'node:fs'
-import { Worker } from 'node:worker_threads'
-import { builtFile } from './built-file.ts'
 import { commandCandidates, rawCommand } from './command-lookup.ts'
+import { Control } from './control.ts'
 import type { HostedSystem } from './hosted-system.ts'
 import { INHERITED_VARIABLE } from './inherited.ts'
 import {
@@ -21,10 +20,11 @@ import {
   SIGTTIN,
   SIGTTOU,
 } from './kernel.ts'
-import { Word } from './launcher.ts'
+import { type Launch, Word } from './launcher.ts'
+import type { LauncherThread } from './launcher-thread.ts'
 import { memoryAccess } from './memory-access.ts'
 import { listenerRefused } from './refusals.ts'
-import type { Report, SupervisorOrder } from './run-protocol.ts'
+import type { SupervisorOrder } from './run-protocol.ts'
 import { createServer, handlers, type Server, serve } from './server.ts'
 import type { Sys } from './sys.ts'
 import { koffiSys } from './sys-koffi.ts'
@@ -34,16 +34,18 @@ const OUTLIVED = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU]
 
 /** The whole life of the supervisor process; `build` makes what it serves from the order's `config`. */
 export const supervise = async (
+  launcher: LauncherThread,
   build: (config: unknown) => HostedSystem | Promise<HostedSystem>,
 ): Promise<void> => {
-  const order: SupervisorOrder = JSON.parse(process.argv.at(-1) ?? '')
   const sys = koffiSys()
   sys.call('setpgid', 0, 0)
   for (const signal of OUTLIVED) sys.signal(signal, 'ignore')
-  const words = new Int32Array(new SharedArrayBuffer(4 * 16))
+  const control = new Control(sys, Number(process.argv[2]))
+  const order = control.order()
+  if (order === undefined) leave(sys)
+  const { words } = launcher
   const wake = sys.call('eventfd2', 0, EFD_CLOEXEC | EFD_NONBLOCK)
-  startLauncher(sys, order, words, wake)
-  const control = new Control(sys, order)
+  launcher.prepare(launchOf(sys, order, wake))
   let system: HostedSystem
   try {
     system = await build(order.config)
@@ -83,60 +85,35 @@ const leave: (sys: Sys) => never = (sys) => {
 const mistake = (error: unknown): string =>
   `A call could not be served, because of a mistake in iommufd-user: ${error instanceof Error ? error.stack : error}`
 
-const startLauncher = (sys: Sys, order: SupervisorOrder, words: Int32Array, wake: number): void => {
-  const { inherited } = order
+/** What the launcher needs to know; ignored signals are ignored here, for the program to inherit. */
+const launchOf = (
+  sys: Sys,
+  { inherited, front, command, processGroup }: SupervisorOrder,
+  wake: number,
+): Launch => {
   const ignored = BigInt(`0x${inherited.ignoredSignals}`)
   for (let signal = 1; signal <= 64; signal++)
     if ((ignored & (1n << BigInt(signal - 1))) !== 0n) sys.signal(signal, 'ignore')
-  const { argv, envp } = rawCommand(order.front, order.command, INHERITED_VARIABLE)
-  sys.call('fcntl', order.control, 2, 1)
+  const { argv, envp } = rawCommand(front, command, INHERITED_VARIABLE)
   const open = new Set(inherited.descriptors)
-  const worker = new Worker(builtFile('host/launcher-main.js'), {
-    // Else Node opens our standard output for itself, which makes a pipe non-blocking for the program too.
-    stdout: true,
-    stderr: true,
-    workerData: {
-      words,
-      wake,
-      argv,
-      envp,
-      candidates: commandCandidates(argv[0] ?? new Uint8Array(), envp),
-      processGroup: order.processGroup,
-      blockedSignals: BigInt(`0x${inherited.blockedSignals}`),
-      defaultSignals: ~ignored & 0xffff_ffff_ffff_ffffn,
-      descriptors: inherited.descriptors,
-      openFiles: inherited.openFiles,
-      closeFds: [0, 1, 2].filter((fd) => !open.has(fd)),
-    },
-  })
-  worker.on('error', (error) => {
-    throw error
-  })
+  return {
+    wake,
+    argv,
+    envp,
+    candidates: commandCandidates(argv[0] ?? new Uint8Array(), envp),
+    processGroup,
+    blockedSignals: BigInt(`0x${inherited.blockedSignals}`),
+    defaultSignals: ~ignored & 0xffff_ffff_ffff_ffffn,
+    descriptors: inherited.descriptors,
+    openFiles: inherited.openFiles,
+    closeFds: [0, 1, 2].filter((fd) => !open.has(fd)),
+  }
 }
 
-/** The connection to the front. */
-class Control {
-  readonly #sys: Sys
-  readonly fd: number
-
-  constructor(sys: Sys, order: SupervisorOrder) {
-    this.#sys = sys
-    this.fd = order.control
-  }
-
-  report(report: Report): void {
-    const text = Buffer.from(`${JSON.stringify(report)}\n`)
-    const { bytes, address } = this.#sys.alloc(text.length)
-    bytes.set(text)
-    this.#sys.call('write', this.fd, address, text.length)
-  }
-
-  /** Signals that the front wants sent; 'gone' if it is. */
-  receive(): readonly number[] | 'gone' {
-    const { bytes, address } = this.#sys.scratch
-    const count = this.#sys.call('read', this.fd, address, 64)
-    return count > 0 ? [...bytes.subarray(0, count)] : 'gone'
-  }
+const letGoOf = (fd: number): void => {
+  closeSync(fd)
+  // Nothing else may come to be standard input, output or error.
+  if (fd <= 2) openSync('/dev/null', fd === 0 ? 'r' : 'w')
 }
 
 const LISTENER = 0
@@ -239,9 +216,7 @@ class Supervisor {
   #letGoOfDescriptors(): void {
     const { inherited, keepStderr } = this.#order
     for (const fd of inherited.descriptors) {
-      if (fd === 2 && keepStderr) continue
-      closeSync(fd)
-      if (fd <= 2) openSync('/dev/null', fd === 0 ? 'r' : 'w')
+      if (fd !== 2 || keepStderr === 'not') letGoOf(fd)
     }
   }
 
@@ -263,6 +238,7 @@ class Supervisor {
     this.#reported = true
     this.#server.files.drain()
     const instead = this.#server.system.programEnded?.()
+    if (this.#order.keepStderr === 'until-program-ends') letGoOf(2)
     const status = Atomics.load(this.#words, Word.STATUS)
     if (status < 0x100) this.#control.report({ type: 'exited', status: instead ?? status })
     else {
