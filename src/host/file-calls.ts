@@ -4,7 +4,7 @@ import { Errno } from '../abi/errno.ts'
 import { Refusal } from '../engine/reason.ts'
 import type { SyscallName } from './arch.ts'
 import { FileRegions } from './file-regions.ts'
-import { hostedFile, knownHostedFile } from './hosted-file.ts'
+import { hostedFile } from './hosted-file.ts'
 import type { HostedFile } from './open-files.ts'
 import { mapOver } from './process-calls.ts'
 import { type Handler, reportAnswered, type Server } from './server.ts'
@@ -23,15 +23,7 @@ const answer = ({ notifications }: Server, result: number | Refusal): void => {
   else notifications.succeed(result)
 }
 
-const ioctl: Handler = (server) => {
-  const fd = server.notifications.int(0)
-  const isOurs = (server.notifications.int(1) & 0xff00) === 0x3b00
-  const hosted = isOurs ? knownHostedFile(server, fd) : hostedFile(server, fd)
-  if (hosted === undefined) server.notifications.proceed()
-  else ioctlOf(server, hosted)
-}
-
-const ioctlOf = (server: Server, hosted: HostedFile): void => {
+const ioctl = onHostedFile((server, hosted) => {
   const { file, pathOnly, regions } = hosted
   const { notifications, call, memory } = server
   if (file === undefined) {
@@ -48,7 +40,7 @@ const ioctlOf = (server: Server, hosted: HostedFile): void => {
   if (regions !== undefined && file.mappingsOf !== undefined) countMappings(server, hosted, regions)
   answer(server, file.ioctl(call, notifications.int(1) >>> 0, argument as UserVa))
   server.tree.changed()
-}
+})
 
 /** How many areas map each region now: asked of the kernel when it may matter, since unmapping is not trapped. */
 const countMappings = (
@@ -96,8 +88,6 @@ const mmap: Handler = (server) => {
   else {
     hosted.regions ??= new FileRegions(server.sys, notifications.tid, notifications.int(4))
     hosted.regions.back(result)
-    // A mapping keeps the file open beyond the close of its descriptor.
-    hosted.shared = true
     notifications.proceed()
   }
   reportAnswered(server, {

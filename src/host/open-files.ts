@@ -30,9 +30,6 @@ export interface HostedFile {
   readonly watch: number
   /** Ends what keeps its readiness up to date. */
   readonly stop: () => void
-  /** Other descriptors may refer to it than the one that was first put into a client. */
-  shared: boolean
-  released: boolean
   /** Path it was opened by, or what stands for it. */
   readonly path: string
   /** What clients have mapped of it, once they have. */
@@ -176,8 +173,6 @@ export class OpenFiles {
       watch,
       stop,
       path: name,
-      shared: false,
-      released: false,
       regions: undefined,
     }
     this.#byInode.set(key, hosted)
@@ -203,11 +198,6 @@ export class OpenFiles {
     }
   }
 
-  /** Descriptors are about to be duplicated, or inherited by a child. */
-  share(): void {
-    for (const hosted of this.#byWatch.values()) hosted.shared = true
-  }
-
   /** Everything still open is released: nobody is left who could use it. */
   releaseAll(): void {
     for (const hosted of [...this.#byWatch.values()]) this.#release(hosted)
@@ -226,7 +216,6 @@ export class OpenFiles {
 
   #remove(hosted: HostedFile): boolean {
     if (!this.#byWatch.delete(hosted.watch)) return false
-    hosted.released = true
     this.#byInode.delete(hosted.inode)
     if (hosted.file !== undefined) this.#byFile.delete(hosted.file)
     this.#sys.call('inotify_rm_watch', this.inotify, hosted.watch)

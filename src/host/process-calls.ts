@@ -56,38 +56,9 @@ const changeRoot: Handler = ({ paths, notifications }) => {
   notifications.proceed()
 }
 
-/** A table of descriptors of its own, or a view of the file system of its own. */
-const unshare: Handler = (server) => {
-  server.files.share()
-  changeRoot(server)
-}
-
-/** What descriptors refer to is to be asked from now on. */
-const duplicate: Handler = ({ files, notifications }) => {
-  files.share()
-  notifications.proceed()
-}
-
-const exitThread: Handler = ({ tasks, notifications }) => {
-  tasks.ended(notifications.tid)
-  notifications.proceed()
-}
-
 export const processCalls: Partial<Record<SyscallName, Handler>> = {
   execve: execute,
   execveat: execute,
-  dup: duplicate,
-  dup2: duplicate,
-  dup3: duplicate,
-  fcntl: duplicate,
-  pidfd_getfd: duplicate,
-  fork: duplicate,
-  vfork: duplicate,
-  clone: duplicate,
-  clone3: duplicate,
-  unshare,
-  close_range: duplicate,
-  exit: exitThread,
   exit_group: exitGroup,
   capset,
   chroot: changeRoot,

@@ -12,7 +12,7 @@ import type { Notifications } from './notifications.ts'
 import type { OpenFiles } from './open-files.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Sys } from './sys.ts'
-import type { Task, Tasks } from './tasks.ts'
+import type { Tasks } from './tasks.ts'
 
 const NoDescriptorLeft = reasonKind<{ name: string }>({
   code: 'no-descriptor-left',
@@ -31,8 +31,7 @@ export class ServedCall implements Call {
   readonly #eventfds: Eventfds
   readonly #fails: (tid: number, step: FallibleStep) => boolean
   readonly memory: ClientMemory
-  /** The calling thread, once it is known to be the one that we know by its ID. */
-  task: Task | undefined
+  #process: HostProcess | undefined
   tid = 0
   /** The descriptor through which it came, -1 if through none. */
   fd = -1
@@ -60,15 +59,15 @@ export class ServedCall implements Call {
   begin(tid: number): void {
     this.tid = tid
     this.fd = -1
-    this.task = undefined
+    this.#process = undefined
     this.memory.begin(tid)
   }
 
   get process(): HostProcess {
-    this.task ??= this.#tasks.get(this.tid)
-    if (this.task === undefined)
+    this.#process ??= this.#tasks.get(this.tid)?.process
+    if (this.#process === undefined)
       throw new Error(`thread ${this.tid} cannot be looked at: /proc/${this.tid} is closed to us`)
-    return this.task.process
+    return this.#process
   }
 
   file(fd: Fd): OpenFile | ForeignFile | undefined {

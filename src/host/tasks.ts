@@ -7,7 +7,6 @@ import type { HostAddressSpace } from './address-space.ts'
 import { openPath, pathAt } from './client-memory.ts'
 import { HostProcess } from './host-process.ts'
 import { openFlags } from './kernel.ts'
-import type { HostedFile } from './open-files.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Block, Sys } from './sys.ts'
 import { areasOf, type Vma } from './vmas.ts'
@@ -24,8 +23,6 @@ export interface Task {
   /** O_PATH descriptor of /proc/TID/fd. */
   readonly fds: number
   readonly process: HostProcess
-  /** Descriptors of which we know the file: see hosted-file.ts. */
-  readonly descriptors: Map<number, HostedFile>
 }
 
 /** Identity of what a descriptor refers to: device and inode. 0 for a descriptor that is not open. */
@@ -66,7 +63,7 @@ export class Tasks {
     const { PATH, DIRECTORY } = openFlags(this.#sys.arch.name)
     const fds = openPath(this.#sys, `/proc/${tid}/fd`, PATH | DIRECTORY)
     if (fds < 0) return undefined
-    const task = { tid, fds, process: this.#process(tid), descriptors: new Map() }
+    const task = { tid, fds, process: this.#process(tid) }
     this.#tasks.set(tid, task)
     return task
   }
@@ -125,12 +122,6 @@ export class Tasks {
         this.#processes.delete(pid)
       }
     this.#sweepAt = Math.max(SWEEP_AT, 2 * this.#tasks.size)
-  }
-
-  /** The thread ends: its ID may be another's soon. */
-  ended(tid: number): void {
-    const task = this.#tasks.get(tid)
-    if (task !== undefined) this.#forget(tid, task)
   }
 
   #forget(tid: number, task: Task): void {

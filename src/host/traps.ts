@@ -108,36 +108,6 @@ const MADV_DONTNEED = 4
 const MADV_REMOVE = 9
 const MADV_DONTNEED_LOCKED = 24
 
-const CLONE_FILES = 0x400
-const F_DUPFD = 0
-const F_DUPFD_CLOEXEC = 1030
-
-/**
- * Calls by which more than one descriptor comes to refer to an open file, or threads end: until one of
- * them is seen, we may remember which descriptor is which file (hosted-file.ts).
- */
-const duplicates: readonly Trap[] = [
-  { call: 'dup' },
-  { call: 'dup2' },
-  { call: 'dup3' },
-  {
-    call: 'fcntl',
-    when: [
-      [{ argument: 1, is: 'equal', value: F_DUPFD }],
-      [{ argument: 1, is: 'equal', value: F_DUPFD_CLOEXEC }],
-    ],
-  },
-  { call: 'pidfd_getfd' },
-  { call: 'fork' },
-  { call: 'vfork' },
-  { call: 'clone', when: [[{ argument: 0, mask: CLONE_FILES, is: 'equal', value: 0 }]] },
-  { call: 'clone3' },
-  // A thread gets a table of descriptors of its own.
-  { call: 'unshare' },
-  { call: 'close_range', when: [[{ argument: 2, is: 'unequal', value: 0 }]] },
-  { call: 'exit' },
-]
-
 /** Calls that replace a process's memory, or parts of it: what the engine holds of it is saved before. */
 const processes: readonly Trap[] = [
   { call: 'execve' },
@@ -164,5 +134,4 @@ export const traps = (which: Transfers): readonly Trap[] => [
   ...transfers(which),
   ...paths,
   ...processes,
-  ...duplicates,
 ]

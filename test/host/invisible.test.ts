@@ -185,7 +185,7 @@ print(before, ioas(os.open('/dev/vfio/vfio', os.O_RDWR)), attempt(lambda: os.ope
 `)
       const root = process.getuid?.() === 0
       expect(stderr).toBe('')
-      expect(stdout).toBe(root ? '1 1 EACCES\n' : '1 1 3\n')
+      expect(stdout).toMatch(root ? /^1 1 EACCES\n$/ : /^1 1 \d+\n$/)
     })
   },
 )
