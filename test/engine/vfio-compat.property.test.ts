@@ -85,6 +85,8 @@ class Model {
     if (last > MAX) return -Errno.EOVERFLOW
     if (this.mappings.some((m) => m.start <= last && iova <= m.last)) return -Errno.EEXIST
     if ((vaddr % PAGE) % alignment !== 0n) return -Errno.EINVAL
+    // 01 §12.2, "Pathological lengths".
+    if ((vaddr % PAGE) + size > MAX + 1n - PAGE) return -Errno.EOVERFLOW
     this.mappings.push({ start: iova, last, vaddr })
     this.mappings.sort((a, b) => (a.start < b.start ? -1 : 1))
     return 0
