@@ -2,7 +2,6 @@ import { checkMachine, type Finding } from '../host/check-machine.ts'
 import { startRun } from '../host/run.ts'
 import { ExitStatus } from './exit-status.ts'
 import { wrap } from './page.ts'
-import { DEFAULT_PLATFORM } from './platform.ts'
 import type { RunConfig } from './run-config.ts'
 import { SUPERVISOR } from './supervisor.ts'
 
@@ -48,7 +47,7 @@ const config: RunConfig = {
   container: 'iommufd',
   compatIoas: 'linux',
   testInterface: false,
-  platform: DEFAULT_PLATFORM,
+  platform: null,
   trace: null,
   filters: [],
   failNth: null,

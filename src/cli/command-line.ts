@@ -2,7 +2,6 @@
 
 import { Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
 import { ExitStatus } from './exit-status.ts'
-import { DEFAULT_PLATFORM } from './platform.ts'
 import type { RunOptions } from './run-options.ts'
 import { version } from './version.ts'
 
@@ -60,8 +59,7 @@ const addRun = (program: Command): void => {
     )
     .option(
       '--platform <name>',
-      'whose IOMMU PCI devices stand behind (iommufd-user devices lists them)',
-      DEFAULT_PLATFORM,
+      'whose IOMMU PCI devices stand behind; iommufd-user devices lists them',
     )
     .addOption(
       new Option(

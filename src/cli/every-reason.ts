@@ -5,7 +5,6 @@
 import { allReasonKinds, type ReasonKind } from '../engine/reason.ts'
 import './simulated-machine.ts'
 import '../iommu/lpae-table.ts'
-import '../iommu/platforms.ts'
 import '../vfio/pci/pci-machine.ts'
 import '../vfio/pci-name.ts'
 import '../iommu/platforms.ts'

@@ -5,7 +5,8 @@ export interface RunConfig {
   readonly container: 'iommufd' | 'type1'
   readonly compatIoas: 'linux' | 'strict'
   readonly testInterface: boolean
-  readonly platform: string
+  /** Null for the usual one. */
+  readonly platform: string | null
   /** File for trace lines, `-` for standard error; null for none. */
   readonly trace: string | null
   readonly filters: readonly string[]

@@ -8,8 +8,8 @@ export interface RunOptions {
   readonly compatIoas: 'linux' | 'strict'
   /** False takes IOMMU_TEST_CMD away, as distributions' kernels do. */
   readonly testInterface: boolean
-  /** Whose IOMMU PCI devices stand behind. */
-  readonly platform: string
+  /** Whose IOMMU PCI devices stand behind; undefined for the usual one. */
+  readonly platform?: string
   /** Where trace lines go: a file, `-` for standard error; undefined for none. */
   readonly trace?: string
   /** `-e` filters; they imply a trace. */

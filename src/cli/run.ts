@@ -64,7 +64,7 @@ const runConfig = (options: RunOptions): RunConfig => {
     container: options.container,
     compatIoas: options.compatIoas,
     testInterface: options.testInterface,
-    platform: options.platform,
+    platform: options.platform ?? null,
     trace,
     filters,
     failNth: options.failNth ?? null,

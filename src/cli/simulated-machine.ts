@@ -2,7 +2,7 @@
 import { Machine } from '../engine/machine.ts'
 import type { Observer } from '../engine/observer.ts'
 import { PlatformDevice, PlatformGroup } from '../iommu/platform-device.ts'
-import { platforms } from '../iommu/platforms.ts'
+import { DEFAULT_PLATFORM, platformNamed, platforms } from '../iommu/platforms.ts'
 import { TestBench } from '../iommu/test/test-bench.ts'
 import { testCommand } from '../iommu/test/test-command.ts'
 import { type BehindIommu, PciMachine } from '../vfio/pci/pci-machine.ts'
@@ -20,7 +20,7 @@ export interface MachineConfig {
   readonly compatIoas: 'linux' | 'strict'
   readonly testInterface: boolean
   /** Whose IOMMU PCI devices stand behind. */
-  readonly platform: string
+  readonly platform: string | null
 }
 
 /** A machine and its PCI side, for /sys. */
@@ -42,13 +42,13 @@ export const simulatedMachine = (
     ...(config.testInterface ? { commands: [testCommand(new TestBench())] } : {}),
   })
   const vfio = new Vfio(machine, { container: config.container })
-  const pci = new PciMachine(vfio, behindPlatform(config.platform), timers)
+  const pci = new PciMachine(vfio, behindPlatform(config.platform ?? DEFAULT_PLATFORM), timers)
   for (const text of config.devices) addDevice({ vfio, pci }, parseDeviceSpec(text))
   return { machine, pci }
 }
 
 const behindPlatform = (name: string): BehindIommu => {
-  const platform = platforms.find((candidate) => candidate.name === name)
+  const platform = platformNamed(name)
   if (platform === undefined)
     throw new UsageError(
       `There is no platform '${name}'; there are ${list(platforms.map((known) => known.name))}.`,

@@ -28,10 +28,12 @@ export const watchedSystem = (config: RunConfig): HostedSystem => {
   const stamper = observer && new Stamper(observer)
   const timers = new HostTimers()
   const { machine, pci } = simulatedMachine(config, timers, stamper)
+  // Functions do not come and go during a run.
+  const sysfs = sysfsOf(pci, { vfioDev: VFIO_DEV_MAJOR })
   const countdown = failureCountdown(config.failNth)
   return {
     nodes: () => machine.nodes(),
-    files: () => sysfsOf(pci, { vfioDev: VFIO_DEV_MAJOR }),
+    files: () => sysfs,
     ...(pci.functions.length > 0 ? { opaqueDirectories: sysfsOpaque } : {}),
     timers,
     lockedPages: (space) => machine.lockedMemory.ofSpace(space),

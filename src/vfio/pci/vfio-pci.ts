@@ -39,6 +39,7 @@ import { Refusal, type Result, reasonKind, refuse } from '../../engine/reason.ts
 import { readVfioStruct, writeVfioStruct } from '../../engine/vfio-struct.ts'
 import type { VfioDevice } from '../device.ts'
 import type { DeviceFeature, RegionInfo, VfioDriver } from '../driver.ts'
+import { matchPciName } from '../pci-name.ts'
 import { BarAbsent, BarAccess, isMappable } from './bar-access.ts'
 import { ConfigSpace, regionStart, splitOffset } from './config-space.ts'
 import { CapabilityId, HardwareConfig, PciCommand } from './hardware-config.ts'
@@ -46,9 +47,9 @@ import { hotReset, hotResetInfo } from './hot-reset.ts'
 import { Interrupts } from './interrupts.ts'
 import { Ioeventfds } from './ioeventfd.ts'
 import { LowPower } from './low-power.ts'
-import { matchRequest, refuseToken } from './open-request.ts'
 import type { PciModel, PciServices, PciTimers } from './pci-model.ts'
 import { formatAddress, type PciAddress, type PciBus } from './pci-slot.ts'
+import { refuseToken } from './vf-token.ts'
 
 export const PciUnknownIoctl = reasonKind<{ request: number }>({
   code: 'pci-unknown-ioctl',
@@ -162,7 +163,10 @@ export class VfioPci implements VfioDriver {
   }
 
   matches(requested: string): Result<boolean> {
-    return matchRequest(this.bdf, requested)
+    const match = matchPciName(this.bdf, requested)
+    if (match === undefined) return false
+    if (match instanceof Refusal) return match
+    return refuseToken(this.bdf, match.token) ?? true
   }
 
   checkToken(token: Uint8Array | undefined): Result<void> {

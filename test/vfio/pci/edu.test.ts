@@ -17,6 +17,8 @@ import {
 } from '../../../src/abi/vfio/pci.ts'
 import { VFIO_DEVICE_GET_REGION_INFO } from '../../../src/abi/vfio/region.ts'
 import { Edu } from '../../../src/devices/edu.ts'
+import { Refusal } from '../../../src/engine/reason.ts'
+import { errnoOf } from '../../engine/support/program.ts'
 import { CONFIG, PciWorld } from './world.ts'
 
 const [NONE, BOOL, EVENTFD, MASK, UNMASK, TRIGGER] = [1, 2, 4, 8, 0x10, 0x20]
@@ -62,6 +64,22 @@ test('E1: an unbound device file serves nothing but BIND', () => {
   expect(world.ioctl(0x3bf0, new Uint8Array(8)).result).toBe('EINVAL')
   expect(bind()).toBe(0)
   expect(world.ioctl(0x3bf0, new Uint8Array(8)).result).toBe('ENOTTY')
+})
+
+test('E24: names that GET_DEVICE_FD is given', () => {
+  const pci = world.pci.functions[0]?.pci
+  const answer = (name: string) => {
+    const match = pci?.matches(name)
+    return match instanceof Refusal ? errnoOf(match) : match
+  }
+  const bdf = pci?.bdf ?? ''
+  expect(answer(bdf)).toBe(true)
+  expect(answer(`${bdf}0`)).toBe(false)
+  expect(answer(bdf.slice('0000:'.length))).toBe(false)
+  expect(answer(`${bdf} `)).toBe(true)
+  expect(answer(`${bdf} foo`)).toBe('EINVAL')
+  expect(answer(`${bdf} vf_token=123`)).toBe('EINVAL')
+  expect(answer(`${bdf} vf_token=52ac9bff-3a88-4fbd-901a-0d767c3b6c97`)).toBe('EINVAL')
 })
 
 describe('bound', () => {
