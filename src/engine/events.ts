@@ -40,6 +40,8 @@ export type EngineEvent =
       readonly type: 'object-created'
       readonly id: ObjectId
       readonly object: string
+      /** Objects on whose users it counts from now on until it is destroyed (01 §5.3). */
+      readonly holds: readonly ObjectId[]
     })
   | (InContext & {
       readonly type: 'object-destroyed'

@@ -135,7 +135,12 @@ export class ObjectTable {
     this.#slots[object.id] = object
     const { machine } = object.context
     if (machine.observer !== undefined)
-      object.context.emit({ type: 'object-created', id: object.id, object: object.type })
+      object.context.emit({
+        type: 'object-created',
+        id: object.id,
+        object: object.type,
+        holds: object.holds().map(({ id }) => id),
+      })
   }
 
   /** The ID becomes free again: creation failed. */
