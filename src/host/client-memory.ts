@@ -30,6 +30,7 @@ export class ClientMemory implements UserMemory {
   #ahead = new Uint8Array(AHEAD)
   #aheadAt = 0n
   #aheadLength = 0
+  #isAhead = false
   #memFd = -1
 
   constructor(sys: Sys, access: MemoryAccess) {
@@ -45,7 +46,7 @@ export class ClientMemory implements UserMemory {
   /** From now on, the memory of this thread. */
   begin(tid: number): void {
     this.#tid = tid
-    this.#aheadLength = 0
+    this.#isAhead = false
     if (this.#memFd >= 0) {
       this.#sys.call('close', this.#memFd)
       this.#memFd = -1
@@ -54,6 +55,7 @@ export class ClientMemory implements UserMemory {
 
   /** Expects that the caller is about to read here: reads a little more than a structure at once. */
   readAhead(address: bigint): void {
+    this.#isAhead = true
     this.#aheadAt = address
     this.#aheadLength = this.#readWindow(address, AHEAD)
     this.#ahead.set(this.#window.bytes.subarray(0, this.#aheadLength))
@@ -61,7 +63,12 @@ export class ClientMemory implements UserMemory {
 
   read(address: UserVa, length: number): Uint8Array {
     const at = Number(address - this.#aheadAt)
-    if (at >= 0 && at + length <= this.#aheadLength) return this.#ahead.slice(at, at + length)
+    // Where the reading ahead came to an end, there is no more.
+    if (this.#isAhead && at >= 0 && at + length <= AHEAD)
+      return this.#ahead.slice(
+        Math.min(at, this.#aheadLength),
+        Math.min(at + length, this.#aheadLength),
+      )
     if (length <= WINDOW) {
       const count = this.#readWindow(address, length)
       return this.#window.bytes.slice(0, count)
@@ -78,7 +85,7 @@ export class ClientMemory implements UserMemory {
   }
 
   write(address: UserVa, bytes: Uint8Array): number {
-    this.#aheadLength = 0
+    this.#isAhead = false
     for (let done = 0; done < bytes.length; ) {
       const part = Math.min(WINDOW, bytes.length - done)
       this.#window.bytes.set(bytes.subarray(done, done + part))

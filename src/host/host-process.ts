@@ -4,7 +4,7 @@ import { type ByteLength, byteLength, MAX_U64 } from '../abi/brands.ts'
 import type { Capability, Process } from '../engine/ports.ts'
 import { HostAddressSpace } from './address-space.ts'
 import { openPath, pathAt } from './client-memory.ts'
-import { AT_EMPTY_PATH, openFlags, RLIMIT_MEMLOCK } from './kernel.ts'
+import { openFlags, RLIMIT_MEMLOCK } from './kernel.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Sys } from './sys.ts'
 
@@ -20,6 +20,15 @@ const CAPABILITY_BIT: Readonly<Record<Capability, number>> = {
 const CAPABILITY_VERSION = 0x2008_0522
 const CAPABILITY_DATA = 16
 
+/** Who a process is, to the extent that it matters here. */
+interface Credentials {
+  readonly uid: number
+  readonly effectiveUid: number
+  /** The first 32, effective. */
+  readonly capabilities: number
+  readonly isInOurUserNamespace: boolean
+}
+
 export class HostProcess implements Process {
   readonly #sys: Sys
   readonly #shared: SharedMemory
@@ -28,12 +37,16 @@ export class HostProcess implements Process {
   readonly #directory: number
   #addressSpace: HostAddressSpace | undefined
   #mayHaveExecuted = false
+  /**
+   * Asked at every mapping, and each answer takes the kernel long: so they are remembered until the
+   * process makes a call that can change them. While such a call is under way they are not.
+   */
+  #credentials: Credentials | undefined
+  /** Threads that were last seen in such a call. */
+  readonly #changing = new Set<number>()
   #name: string | undefined
   /** Capabilities that it no longer counts as having. */
   #givenUp = 0
-  #uid = 0
-  /** Effective UID when the real one was read; -1 before. */
-  #uidReadAt = -1
 
   constructor(sys: Sys, pid: number, shared: SharedMemory) {
     this.#sys = sys
@@ -61,31 +74,41 @@ export class HostProcess implements Process {
     return this.#name
   }
 
-  /**
-   * Asked at every mapping, and /proc/PID/status takes the kernel long to write: it is read again only
-   * when the effective UID, which comes cheap, has changed. A program that changes its real UID alone is
-   * noticed with its next change of the effective one.
-   */
-  get uid(): number {
-    const effective = this.#effectiveUid()
-    if (effective !== this.#uidReadAt) {
-      this.#uid = Number(this.#status(/^Uid:\t(\d+)/m) ?? 0)
-      this.#uidReadAt = effective
-    }
-    return this.#uid
+  /** Thread `tid` is about to set its user or its capabilities, or to enter another user namespace. */
+  credentialsChange(tid: number): void {
+    this.#credentials = undefined
+    this.#changing.add(tid)
   }
 
-  /** Owner of /proc/PID. */
-  #effectiveUid(): number {
-    const { arch, scratch } = this.#sys
-    const path = pathAt(this.#sys, '')
-    this.#sys.call('newfstatat', this.#directory, path, scratch.address, AT_EMPTY_PATH)
-    return scratch.view.getUint32(arch.stat.uid, true)
+  /** Thread `tid` makes another call. */
+  calls(tid: number): void {
+    if (this.#changing.size > 0) this.#changing.delete(tid)
+  }
+
+  get #known(): Credentials {
+    const known = this.#credentials ?? this.#readCredentials()
+    if (this.#changing.size === 0) this.#credentials = known
+    return known
+  }
+
+  #readCredentials(): Credentials {
+    const [real, effective] = /^Uid:\t(\d+)\t(\d+)/m.exec(this.#read('status'))?.slice(1) ?? []
+    return {
+      uid: Number(real ?? 0),
+      effectiveUid: Number(effective ?? -1),
+      capabilities: this.#effectiveCapabilities(),
+      isInOurUserNamespace: this.#inOurUserNamespace(),
+    }
+  }
+
+  get uid(): number {
+    return this.#known.uid
   }
 
   /** The address space has perhaps been replaced by an execve. */
   executed(): void {
     this.#mayHaveExecuted = true
+    this.#credentials = undefined
     this.#name = undefined
   }
 
@@ -99,6 +122,11 @@ export class HostProcess implements Process {
     return this.#addressSpace
   }
 
+  /** The one it has now; undefined while that is not certain. */
+  get certainAddressSpace(): HostAddressSpace | undefined {
+    return this.#mayHaveExecuted ? undefined : this.#addressSpace
+  }
+
   get knownAddressSpace(): HostAddressSpace | undefined {
     return this.#addressSpace
   }
@@ -110,9 +138,10 @@ export class HostProcess implements Process {
    */
   capable(capability: Capability): boolean {
     const bit = CAPABILITY_BIT[capability]
-    if (!this.#inOurUserNamespace()) return false
-    if ((this.#effectiveCapabilities() & bit) !== 0) return true
-    return (withheld() & bit) !== 0 && (this.#givenUp & bit) === 0 && this.#effectiveUid() === 0
+    const { isInOurUserNamespace, capabilities, effectiveUid } = this.#known
+    if (!isInOurUserNamespace) return false
+    if ((capabilities & bit) !== 0) return true
+    return (withheld() & bit) !== 0 && (this.#givenUp & bit) === 0 && effectiveUid === 0
   }
 
   /**

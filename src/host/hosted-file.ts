@@ -9,6 +9,7 @@ export const hostedFile = (
   if (files.size === 0) return undefined
   const found = tasks.descriptor(notifications.tid, fd)
   if (found === undefined || found.inode === 0) return undefined
+  call.foundBy(found.task)
   call.fd = fd
   return files.find(found.device, found.inode)
 }

@@ -41,18 +41,26 @@ export const mapOver = (server: Server): void => {
   space.replacing(Number(start), Number(end))
 }
 
+/** setuid and its relatives. */
+const setUser: Handler = ({ tasks, notifications }) => {
+  tasks.get(notifications.tid)?.process.credentialsChange(notifications.tid)
+  notifications.proceed()
+}
+
 const capset: Handler = ({ tasks, notifications, memory }) => {
   const sets = memory.read(notifications.argument(1) as UserVa, 4)
+  const process = tasks.get(notifications.tid)?.process
   if (sets.length === 4)
-    tasks
-      .get(notifications.tid)
-      ?.process.setsCapabilities(new DataView(sets.buffer, sets.byteOffset).getInt32(0, true))
+    process?.setsCapabilities(new DataView(sets.buffer, sets.byteOffset).getInt32(0, true))
+  process?.credentialsChange(notifications.tid)
   notifications.proceed()
 }
 
 /** From now on, paths may begin elsewhere than ours. */
-const changeRoot: Handler = ({ paths, notifications }) => {
+const changeRoot: Handler = ({ paths, tasks, notifications }) => {
   paths.rootsMayDiffer = true
+  // setns and unshare can change the user namespace as well.
+  tasks.get(notifications.tid)?.process.credentialsChange(notifications.tid)
   notifications.proceed()
 }
 
@@ -61,6 +69,9 @@ export const processCalls: Partial<Record<SyscallName, Handler>> = {
   execveat: execute,
   exit_group: exitGroup,
   capset,
+  setuid: setUser,
+  setreuid: setUser,
+  setresuid: setUser,
   chroot: changeRoot,
   pivot_root: changeRoot,
   setns: changeRoot,

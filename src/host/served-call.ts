@@ -12,7 +12,7 @@ import type { Notifications } from './notifications.ts'
 import type { OpenFiles } from './open-files.ts'
 import type { SharedMemory } from './shared-memory.ts'
 import type { Sys } from './sys.ts'
-import type { Tasks } from './tasks.ts'
+import type { Task, Tasks } from './tasks.ts'
 
 const NoDescriptorLeft = reasonKind<{ name: string }>({
   code: 'no-descriptor-left',
@@ -31,7 +31,7 @@ export class ServedCall implements Call {
   readonly #eventfds: Eventfds
   readonly #fails: (tid: number, step: FallibleStep) => boolean
   readonly memory: ClientMemory
-  #process: HostProcess | undefined
+  #task: Task | undefined
   tid = 0
   /** The descriptor through which it came, -1 if through none. */
   fd = -1
@@ -54,20 +54,30 @@ export class ServedCall implements Call {
     this.#eventfds = parts.eventfds
     this.#fails = parts.fails
     this.memory = parts.memory
+    this.#shared.callerMemory = parts.memory
   }
 
   begin(tid: number): void {
     this.tid = tid
     this.fd = -1
-    this.#process = undefined
+    this.#task = undefined
+    this.#shared.caller = undefined
     this.memory.begin(tid)
   }
 
   get process(): HostProcess {
-    this.#process ??= this.#tasks.get(this.tid)?.process
-    if (this.#process === undefined)
+    const task = this.#task ?? this.#tasks.get(this.tid)
+    if (task === undefined)
       throw new Error(`thread ${this.tid} cannot be looked at: /proc/${this.tid} is closed to us`)
-    return this.#process
+    if (this.#task === undefined) this.foundBy(task)
+    return task.process
+  }
+
+  /** The calling thread is known to be the one that we know by its ID. */
+  foundBy(task: Task): void {
+    this.#task = task
+    task.process.calls(task.tid)
+    this.#shared.caller = task.process
   }
 
   file(fd: Fd): OpenFile | ForeignFile | undefined {

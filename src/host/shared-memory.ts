@@ -1,5 +1,6 @@
 /** Memory objects that several processes can map: shared anonymous memory, memfds, tmpfs and hugetlb files, other files. */
 import { statfsSync } from 'node:fs'
+import type { UserMemory } from '../engine/ports.ts'
 import { PAGE_SIZE } from './kernel.ts'
 import { MemoryObject, type Reach } from './page-objects.ts'
 import type { Block, Sys } from './sys.ts'
@@ -34,6 +35,9 @@ export class SharedMemory {
   readonly #internalDevice: number
   /** Whether an inode is a file of ours. */
   readonly #ours: (device: number, inode: number) => boolean
+  /** The process whose call is being served, once it is known, and its memory by the quickest way. */
+  caller: { readonly certainAddressSpace: Mapper | undefined } | undefined
+  callerMemory: UserMemory | undefined
   /** All address spaces that may map something, whether or not they have ever made a mapping. */
   mappers: () => Iterable<Mapper> = () => []
 
