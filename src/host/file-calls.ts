@@ -23,7 +23,31 @@ const answer = ({ notifications }: Server, result: number | Refusal): void => {
   else notifications.succeed(result)
 }
 
-const ioctl = onHostedFile((server, hosted) => {
+const ioctl: Handler = (server) => {
+  const { notifications, streak, tasks, call, files } = server
+  const { tid } = notifications
+  const fd = notifications.int(0)
+  const known = streak.known(tid)
+  const task = tasks.known(tid)
+  if (known !== undefined && task !== undefined) {
+    call.fd = fd
+    call.foundBy(task)
+    ioctlOf(server, known)
+    return
+  }
+  if (streak.holds) {
+    streak.letGo()
+    files.drain()
+  }
+  const hosted = hostedFile(server, fd)
+  if (hosted === undefined) notifications.proceed()
+  else {
+    streak.found(tid, fd, call.process.pid, hosted)
+    ioctlOf(server, hosted)
+  }
+}
+
+const ioctlOf = (server: Server, hosted: HostedFile): void => {
   const { file, pathOnly, regions } = hosted
   const { notifications, call, memory } = server
   if (file === undefined) {
@@ -40,7 +64,7 @@ const ioctl = onHostedFile((server, hosted) => {
   if (regions !== undefined && file.mappingsOf !== undefined) countMappings(server, hosted, regions)
   answer(server, file.ioctl(call, notifications.int(1) >>> 0, argument as UserVa))
   server.tree.changed()
-})
+}
 
 /** How many areas map each region now: asked of the kernel when it may matter, since unmapping is not trapped. */
 const countMappings = (

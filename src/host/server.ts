@@ -15,6 +15,7 @@ import { ProcFiles } from './proc-files.ts'
 import { processCalls } from './process-calls.ts'
 import { ServedCall } from './served-call.ts'
 import { SharedMemory } from './shared-memory.ts'
+import { Streak } from './streak.ts'
 import type { Sys } from './sys.ts'
 import { Tasks } from './tasks.ts'
 import { transferCalls } from './transfers.ts'
@@ -34,6 +35,7 @@ export interface Server {
   readonly paths: Paths
   readonly listings: Listings
   readonly openFlags: ReturnType<typeof openFlags>
+  readonly streak: Streak
   readonly call: ServedCall
 }
 
@@ -74,6 +76,7 @@ export const createServer = (
     paths: new Paths(sys, tree, tasks, files, new ProcFiles(system, tasks)),
     listings: new Listings(),
     openFlags: openFlags(sys.arch.name),
+    streak: new Streak(sys),
     call,
   }
 }
@@ -103,6 +106,11 @@ export const handlers = (sys: Sys): ReadonlyMap<number, Handler> => {
   return table
 }
 
+/** Another ioctl of the thread whose file we hold, on the same descriptor. */
+const goesOn = ({ notifications, streak, sys }: Server): boolean =>
+  notifications.nr === sys.arch.nr.ioctl &&
+  streak.continues(notifications.tid, notifications.int(0))
+
 /** Serves one call. A handler that throws leaves the call to the kernel, and the supervisor alive. */
 export const serve = (
   server: Server,
@@ -110,6 +118,11 @@ export const serve = (
   report: (error: unknown) => void,
 ): void => {
   const { notifications } = server
+  const { streak } = server
+  if (streak.holds && !goesOn(server)) {
+    streak.letGo()
+    server.files.drain()
+  }
   server.call.begin(notifications.tid)
   server.system.watch?.begins(server.call)
   try {

@@ -116,6 +116,9 @@ const letGoOf = (fd: number): void => {
   if (fd <= 2) openSync('/dev/null', fd === 0 ? 'r' : 'w')
 }
 
+/** Nanoseconds after which a client that called often is taken to do something else now. */
+const A_MOMENT = 1e6
+
 const LISTENER = 0
 const INOTIFY = 1
 const WAKE = 2
@@ -167,13 +170,16 @@ class Supervisor {
    * looks at the listener before it looks at the events, so closes are always seen in time.
    */
   async run(): Promise<void> {
-    const { sys, notifications, files, eventfds, system } = this.#server
+    const { sys, notifications, files, eventfds, system, streak } = this.#server
     const table = handlers(sys)
     const report = (error: unknown): void => this.#reportBug(error)
     for (;;) {
       sys.call('ppoll', this.#polled.address, POLLED, this.#untilNextTimer(), 0, 8)
-      if (this.#ready(INOTIFY) !== 0) files.drain()
       const listener = this.#ready(LISTENER)
+      if (streak.holds && listener === 0) {
+        streak.letGo()
+        files.drain()
+      } else if (this.#ready(INOTIFY) !== 0) files.drain()
       if ((listener & POLLIN) !== 0) {
         if (notifications.receive()) serve(this.#server, table, report)
       } else if ((listener & (POLLHUP | POLLERR)) !== 0) break
@@ -189,11 +195,18 @@ class Supervisor {
 
   /** Address of a timeout for ppoll; 0 if nobody waits for a time. */
   #untilNextTimer(): number {
-    const nanoseconds = this.#server.system.timers?.untilNext()
-    if (nanoseconds === undefined) return 0
-    this.#timeout.view.setBigInt64(0, BigInt(Math.floor(nanoseconds / 1e9)), true)
-    this.#timeout.view.setBigInt64(8, BigInt(nanoseconds % 1e9), true)
-    return this.#timeout.address
+    const { system, streak } = this.#server
+    const nanoseconds = system.timers?.untilNext()
+    if (streak.holds) return this.#waitFor(Math.min(nanoseconds ?? A_MOMENT, A_MOMENT))
+    return nanoseconds === undefined ? 0 : this.#waitFor(nanoseconds)
+  }
+
+  #waitFor(nanoseconds: number): number {
+    const { view, address } = this.#timeout
+    const seconds = Math.floor(nanoseconds / 1e9)
+    view.setUint32(0, seconds, true)
+    view.setUint32(8, nanoseconds - seconds * 1e9, true)
+    return address
   }
 
   /** Words from the launcher, and one turn of Node's event loop for whoever else runs here. */

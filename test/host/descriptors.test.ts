@@ -30,6 +30,31 @@ show(states=states)
     expect(found['states']).toEqual(['EBUSY', 'EBUSY', 'EBUSY', 'free'])
   })
 
+  test('a file that was called many times in a row is released as soon as any other', async () => {
+    const found = await shown(
+      `${GROUP}
+def often():
+    for _ in range(50): fcntl.ioctl(group, 0x3b67, bytearray(struct.pack('=II', 8, 0)))
+often()
+os.close(group)
+states = [again()]
+group = os.open('/dev/vfio/5', os.O_RDWR)
+often()
+os.dup2(0, group)
+states += [attempt(lambda: fcntl.ioctl(group, 0x3b67, bytearray(8))), again()]
+pid = os.fork()
+if pid == 0:
+    group = os.open('/dev/vfio/5', os.O_RDWR)
+    often()
+    os.kill(os.getpid(), signal.SIGKILL)
+os.waitpid(pid, 0)
+show(states=states + [again()])
+`,
+      device,
+    )
+    expect(found['states']).toEqual(['free', 'ENOTTY', 'free', 'free'])
+  })
+
   test('dup2 over it closes it', async () => {
     const found = await shown(
       `${GROUP}
