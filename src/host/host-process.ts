@@ -74,7 +74,7 @@ export class HostProcess implements Process {
     return this.#name
   }
 
-  /** Thread `tid` is about to set its user or its capabilities, or to enter another user namespace. */
+  /** Thread `tid` is about to set its user or its capabilities, to enter another user namespace, or to execute. */
   credentialsChange(tid: number): void {
     this.#credentials = undefined
     this.#changing.add(tid)
@@ -108,7 +108,6 @@ export class HostProcess implements Process {
   /** The address space has perhaps been replaced by an execve. */
   executed(): void {
     this.#mayHaveExecuted = true
-    this.#credentials = undefined
     this.#name = undefined
   }
 

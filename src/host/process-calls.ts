@@ -14,7 +14,9 @@ const heldSpace = ({ shared, tasks, notifications }: Server): HostAddressSpace |
 const execute: Handler = (server) => {
   const { tasks, notifications } = server
   heldSpace(server)?.ending()
-  tasks.known(notifications.tid)?.process.executed()
+  const process = tasks.known(notifications.tid)?.process
+  process?.executed()
+  process?.credentialsChange(notifications.tid)
   notifications.proceed()
 }
 
@@ -41,8 +43,8 @@ export const mapOver = (server: Server): void => {
   space.replacing(Number(start), Number(end))
 }
 
-/** setuid and its relatives. */
-const setUser: Handler = ({ tasks, notifications }) => {
+/** setuid and its relatives, and unshare into a user namespace of its own. */
+const changeCredentials: Handler = ({ tasks, notifications }) => {
   tasks.get(notifications.tid)?.process.credentialsChange(notifications.tid)
   notifications.proceed()
 }
@@ -59,7 +61,7 @@ const capset: Handler = ({ tasks, notifications, memory }) => {
 /** From now on, paths may begin elsewhere than ours. */
 const changeRoot: Handler = ({ paths, tasks, notifications }) => {
   paths.rootsMayDiffer = true
-  // setns and unshare can change the user namespace as well.
+  // setns can change the user namespace as well.
   tasks.get(notifications.tid)?.process.credentialsChange(notifications.tid)
   notifications.proceed()
 }
@@ -69,9 +71,10 @@ export const processCalls: Partial<Record<SyscallName, Handler>> = {
   execveat: execute,
   exit_group: exitGroup,
   capset,
-  setuid: setUser,
-  setreuid: setUser,
-  setresuid: setUser,
+  setuid: changeCredentials,
+  setreuid: changeCredentials,
+  setresuid: changeCredentials,
+  unshare: changeCredentials,
   chroot: changeRoot,
   pivot_root: changeRoot,
   setns: changeRoot,

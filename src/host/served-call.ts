@@ -54,7 +54,8 @@ export class ServedCall implements Call {
     this.#eventfds = parts.eventfds
     this.#fails = parts.fails
     this.memory = parts.memory
-    this.#shared.callerMemory = parts.memory
+    // By the file, write protection would not hold (client-memory.ts).
+    if (parts.memory.access === 'process_vm') this.#shared.callerMemory = parts.memory
   }
 
   begin(tid: number): void {

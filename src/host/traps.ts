@@ -104,6 +104,7 @@ const transfers = (which: Transfers): readonly Trap[] => {
   ]
 }
 
+const CLONE_NEWUSER = 0x1000_0000
 const MADV_DONTNEED = 4
 const MADV_REMOVE = 9
 const MADV_DONTNEED_LOCKED = 24
@@ -117,6 +118,10 @@ const processes: readonly Trap[] = [
   { call: 'setuid' },
   { call: 'setreuid' },
   { call: 'setresuid' },
+  {
+    call: 'unshare',
+    when: [[{ argument: 0, mask: CLONE_NEWUSER, is: 'equal', value: CLONE_NEWUSER }]],
+  },
   { call: 'chroot' },
   { call: 'pivot_root' },
   { call: 'setns' },

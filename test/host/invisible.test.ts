@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { binary, iommufdUser } from '../cli/program.ts'
-import { PYTHON, python, RUNS, unless } from './programs.ts'
+import { PYTHON, python, RUNS, shown, unless } from './programs.ts'
 
 const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}` }
 
@@ -186,6 +186,39 @@ print(before, ioas(os.open('/dev/vfio/vfio', os.O_RDWR)), attempt(lambda: os.ope
       const root = process.getuid?.() === 0
       expect(stderr).toBe('')
       expect(stdout).toMatch(root ? /^1 1 EACCES\n$/ : /^1 1 \d+\n$/)
+    })
+
+    test('credentials count as they are at each call, whoever changed them and how', async () => {
+      if (process.getuid?.() !== 0) return
+      // RLIMIT_MODE may be set with CAP_SYS_RESOURCE only (01 §8.1 step 3.1).
+      const found = await shown(`
+libc = ctypes.CDLL(None, use_errno=True)
+iommu = os.open('/dev/iommu', os.O_RDWR)
+def may():
+    return attempt(lambda: fcntl.ioctl(iommu, 0x3b87, bytearray(struct.pack('=IIHHIQ', 24, 0, 0, 0, 0, 0))))
+def in_child(change):
+    pid = os.fork()
+    if pid == 0:
+        change()
+        os._exit(0 if may() == 'EPERM' else 1)
+    return os.waitpid(pid, 0)[1] == 0
+states = [may()]
+os.setresuid(65534, 65534, 0); states.append(may())
+os.setresuid(0, 0, 0); states.append(may())
+os.seteuid(65534); states.append(may())
+os.seteuid(0); states.append(may())
+states.append(in_child(lambda: libc.unshare(0x10000000) and os._exit(0)))
+states.append(in_child(lambda: os.setuid(65534)))
+def thread():
+    # Of this thread alone: glibc's setresuid would change all.
+    libc.syscall(117, 65534, 65534, 0)
+if os.uname().machine == 'x86_64':
+    t = threading.Thread(target=thread); t.start(); t.join()
+show(states=states + [may()])
+`)
+      const [first, ...then] = found['states'] as unknown[]
+      expect(first).toBe(0)
+      expect(then).toEqual(['EPERM', 0, 'EPERM', 0, true, true, 0])
     })
   },
 )
