@@ -1,63 +1,99 @@
 /**
- * What stands behind `--device`: MODEL[:ARGUMENT][,KEY=VALUE...], such as `scratch`,
- * `scratch,name=dev0,group=7` or `nvme:disk.img,addr=0000:01:00.0`.
+ * What a device of the machine is asked to be: from `--device MODEL[:ARGUMENT][,KEY=VALUE...]`, such as
+ * `scratch`, `edu,addr=0000:00:05.0,group=7` or `nvme:disk.img`, or from a machine file. It travels to
+ * the supervisor as JSON.
  */
 import { list } from '../watch/english.ts'
+import { nearestName } from './nearest-name.ts'
+import type { OptionDeclarations, OptionValue, OptionValues } from './option-kind.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface DeviceSpec {
-  /** As it was typed, for messages. */
-  readonly text: string
+  /** Where it was asked for, for messages: `--device edu,group=7`, or `devices[0] of machine.json`. */
+  readonly source: string
   readonly model: string
   /** What stood behind the colon: an image file, for one. */
-  readonly argument: string | undefined
-  readonly options: ReadonlyMap<string, string>
+  readonly argument?: string
+  readonly options: Readonly<Record<string, OptionValue>>
+}
+
+/** What a model takes behind its colon. */
+export interface ModelArgument {
+  /** For the listing: `IMAGE`. */
+  readonly form: string
+  readonly meaning: string
+  readonly required: boolean
 }
 
 /** Throws UsageError for what has another form. */
 export const parseDeviceSpec = (text: string): DeviceSpec => {
+  const source = `--device ${text}`
   const [head = '', ...rest] = text.split(',')
   const colon = head.indexOf(':')
   const model = colon < 0 ? head : head.slice(0, colon)
   if (model === '')
     throw new UsageError(
-      `--device ${text} names no model. Its form is MODEL[:ARGUMENT][,KEY=VALUE...].`,
+      `${source}: it names no model. The form is MODEL[:ARGUMENT][,KEY=VALUE...].`,
     )
   const options = new Map<string, string>()
   for (const part of rest) {
-    const [, key, value] = /^([a-z-]+)=(.+)$/s.exec(part) ?? []
+    const [, key, value] = /^([a-z][a-z0-9-]*)=(.+)$/s.exec(part) ?? []
     if (key === undefined || value === undefined)
       throw new UsageError(
-        `'${part}' in --device ${text} is not of the form KEY=VALUE. (A comma in a value cannot be had.)`,
+        `${source}: '${part}' is not of the form KEY=VALUE. (A value that has a comma in it can be given in a machine file.)`,
       )
-    if (options.has(key)) throw new UsageError(`--device ${text} gives ${key} twice.`)
+    if (options.has(key)) throw new UsageError(`${source}: ${key} is given twice.`)
     options.set(key, value)
   }
-  return { text, model, argument: colon < 0 ? undefined : head.slice(colon + 1), options }
+  const argument = colon < 0 ? {} : { argument: head.slice(colon + 1) }
+  return { source, model, ...argument, options: Object.fromEntries(options) }
 }
 
-/** Refuses options that a model does not have, and an argument where it takes none. */
-export const expectOnly = (
+/**
+ * The options of a specification by the declarations that know them, which have no name in common: the
+ * values of each. Throws UsageError for what does not fit.
+ */
+export const readOptions = <D extends readonly OptionDeclarations[]>(
   spec: DeviceSpec,
-  known: readonly string[],
-  { takesArgument = false } = {},
-): void => {
-  if (spec.argument !== undefined && !takesArgument)
-    throw new UsageError(
-      `The device model ${spec.model} takes no argument, but --device ${spec.text} gives one.`,
-    )
-  for (const key of spec.options.keys())
-    if (!known.includes(key))
-      throw new UsageError(
-        `The device model ${spec.model} has no option ${key}; it has ${list(known)}.`,
-      )
+  ...declarations: D
+): { readonly [I in keyof D]: OptionValues<D[I]> } => {
+  const names = declarations.flatMap((declared) => Object.keys(declared))
+  const unknown = Object.keys(spec.options).find((key) => !names.includes(key))
+  if (unknown !== undefined) throw new UsageError(unknownOption(spec, unknown, names))
+  const values = declarations.map((declared) => valuesOf(spec, declared))
+  // Each value has been read by the kind that its key declares.
+  return values as { readonly [I in keyof D]: OptionValues<D[I]> }
 }
 
-/** A whole number from 0, or undefined where the option is absent. */
-export const numberOption = (spec: DeviceSpec, key: string): number | undefined => {
-  const text = spec.options.get(key)
-  if (text === undefined) return undefined
-  if (!/^\d{1,9}$/.test(text))
-    throw new UsageError(`${key}=${text} in --device ${spec.text} must be a whole number from 0.`)
-  return Number(text)
+const valuesOf = (spec: DeviceSpec, declared: OptionDeclarations): Record<string, unknown> => {
+  const values: Record<string, unknown> = {}
+  for (const [key, kind] of Object.entries(declared)) {
+    const given = Object.hasOwn(spec.options, key) ? spec.options[key] : undefined
+    if (given === undefined) continue
+    const value = kind.read(given)
+    if (value === undefined)
+      throw new UsageError(`${spec.source}: ${key} is '${given}', but must be ${kind.expected}.`)
+    values[key] = value
+  }
+  return values
+}
+
+const unknownOption = (spec: DeviceSpec, key: string, names: readonly string[]): string => {
+  const near = nearestName(key, names)
+  const meant = near === undefined ? '' : ` Is it ${near} that you mean?`
+  return names.length === 0
+    ? `${spec.source}: the model ${spec.model} takes no options, so ${key} means nothing to it.`
+    : `${spec.source}: the model ${spec.model} has no option ${key}; it has ${list(names)}.${meant}`
+}
+
+/** Refuses an argument where the model takes none, and the lack of one that it needs. */
+export const checkArgument = (spec: DeviceSpec, declared: ModelArgument | undefined): void => {
+  if (declared === undefined && spec.argument !== undefined)
+    throw new UsageError(
+      `${spec.source}: the model ${spec.model} takes no argument, so '${spec.argument}' means nothing to it.`,
+    )
+  if (declared?.required === true && (spec.argument ?? '') === '')
+    throw new UsageError(
+      `${spec.source}: the model ${spec.model} needs ${declared.meaning}: ${spec.model}:${declared.form}.`,
+    )
 }

@@ -1,7 +1,9 @@
+import type { DeviceSpec } from './device-spec.ts'
+
 /** What the supervisor of a run needs to know; it travels to the supervisor as JSON. */
 export interface RunConfig {
-  /** Specifications of simulated devices, as typed, checked. */
-  readonly devices: readonly string[]
+  /** What simulated devices there are, in order. */
+  readonly devices: readonly DeviceSpec[]
   readonly container: 'iommufd' | 'type1'
   readonly compatIoas: 'linux' | 'strict'
   readonly testInterface: boolean

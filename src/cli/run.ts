@@ -54,8 +54,7 @@ export const runProgram = (command: readonly string[], config: RunConfig): Promi
 const runConfig = (options: RunOptions): RunConfig => {
   const filters = options.filter ?? []
   traceFilter(filters)
-  const devices = options.device ?? []
-  for (const text of devices) parseDeviceSpec(text)
+  const devices = (options.device ?? []).map(parseDeviceSpec)
   // A filter without a trace asks for one.
   const trace = options.trace ?? (filters.length > 0 ? STANDARD_ERROR : null)
   if (trace !== null && trace !== STANDARD_ERROR) expectWritable(trace)

@@ -10,11 +10,11 @@ import type { PciTimers } from '../vfio/pci/pci-model.ts'
 import { Vfio } from '../vfio/vfio.ts'
 import { list } from '../watch/english.ts'
 import { addDevice } from './device-models.ts'
-import { parseDeviceSpec } from './device-spec.ts'
+import type { DeviceSpec } from './device-spec.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface MachineConfig {
-  readonly devices: readonly string[]
+  readonly devices: readonly DeviceSpec[]
   /** What /dev/vfio/vfio is (02 §1.2). */
   readonly container: 'iommufd' | 'type1'
   readonly compatIoas: 'linux' | 'strict'
@@ -43,7 +43,7 @@ export const simulatedMachine = (
   })
   const vfio = new Vfio(machine, { container: config.container })
   const pci = new PciMachine(vfio, behindPlatform(config.platform ?? DEFAULT_PLATFORM), timers)
-  for (const text of config.devices) addDevice({ vfio, pci }, parseDeviceSpec(text))
+  for (const spec of config.devices) addDevice({ vfio, pci }, spec)
   return { machine, pci }
 }
 
@@ -55,10 +55,10 @@ const behindPlatform = (name: string): BehindIommu => {
     )
   let iommu: ReturnType<typeof platform.create> | undefined
   const groups = new Map<number, PlatformGroup>()
-  return (device, number) => {
+  return (device, number, _model, pasids) => {
     iommu ??= platform.create()
     const group = groups.get(number) ?? new PlatformGroup(number)
     groups.set(number, group)
-    return new PlatformDevice(iommu.instance, group, { name: device })
+    return new PlatformDevice(iommu.instance, group, { name: device, pasids })
   }
 }

@@ -10,7 +10,12 @@ import { formatAddress, type PciAddress, PciBus } from './pci-slot.ts'
 import { VfioPci } from './vfio-pci.ts'
 
 /** Puts a function behind the platform's IOMMU, in the group with this number. */
-export type BehindIommu = (name: string, group: number, model: PciModel) => IommuDevice
+export type BehindIommu = (
+  name: string,
+  group: number,
+  model: PciModel,
+  pasids: number,
+) => IommuDevice
 
 export interface PciFunctionOptions {
   readonly model: PciModel
@@ -20,6 +25,8 @@ export interface PciFunctionOptions {
   readonly group?: number
   /** Default: true on the 4096-byte (PCI Express) functions, which sit behind a root port of their own. */
   readonly behindRootPort?: boolean
+  /** How many PASIDs it handles; default: none. */
+  readonly pasids?: number
   readonly dynamicMsix?: boolean
 }
 
@@ -56,10 +63,10 @@ export class PciMachine {
     const behind = options.behindRootPort ?? model.identity.configSize === 4096
     const address = options.address ?? this.#freeAddress(behind)
     const bdf = formatAddress(address)
-    if (this.functions.some(({ pci }) => pci.bdf === bdf))
-      throw new Error(`there is a function at ${bdf} already`)
+    this.#checkFree(bdf)
     const { bus, rootPort } = this.#busOf(address)
-    const device = this.#behindIommu(bdf, options.group ?? this.#freeGroup(), model)
+    const group = options.group ?? this.#freeGroup()
+    const device = this.#behindIommu(bdf, group, model, options.pasids ?? 0)
     let pci: VfioPci | undefined
     const vfio = this.#vfio.addPhysical({
       name: bdf,
@@ -84,15 +91,25 @@ export class PciMachine {
     return added
   }
 
+  #checkFree(bdf: string): void {
+    const other = this.functions.find(({ pci }) => pci.bdf === bdf)
+    if (other !== undefined) throw new Error(`${bdf} is taken by ${other.pci.model.name} already`)
+    for (const { rootPort } of this.#buses.values())
+      if (rootPort !== undefined && formatAddress(rootPort) === bdf)
+        throw new Error(`${bdf} is the root port of a device before it`)
+  }
+
   #freeAddress(behindRootPort: boolean): PciAddress {
-    const taken = (address: PciAddress): boolean =>
-      this.functions.some(({ pci }) => pci.bdf === formatAddress(address))
     for (let n = 0; ; n++) {
       const address = behindRootPort
         ? { domain: 0, bus: 1 + n, device: 0, fn: 0 }
         : { domain: 0, bus: 0, device: FIRST_ROOT_DEVICE + n, fn: 0 }
-      if (!taken(address)) return address
+      if (!this.#isTaken(address)) return address
     }
+  }
+
+  #isTaken(address: PciAddress): boolean {
+    return this.functions.some(({ pci }) => pci.bdf === formatAddress(address))
   }
 
   #freeGroup(): number {
@@ -106,14 +123,24 @@ export class PciMachine {
     const key = `${domain}:${bus}`
     let known = this.#buses.get(key)
     if (known === undefined) {
-      const ports = [...this.#buses.values()].filter(
-        ({ rootPort }) => rootPort !== undefined,
-      ).length
-      const port = { domain, bus: 0, device: FIRST_ROOT_PORT + (ports >> 3), fn: ports & 7 }
-      known = { bus: new PciBus(bus === 0), rootPort: bus === 0 ? undefined : port }
+      known = {
+        bus: new PciBus(bus === 0),
+        rootPort: bus === 0 ? undefined : this.#freeRootPort(domain),
+      }
       this.#buses.set(key, known)
     }
     return known
+  }
+
+  #freeRootPort(domain: number): PciAddress {
+    const ports = [...this.#buses.values()].map(
+      ({ rootPort }) => rootPort && formatAddress(rootPort),
+    )
+    for (let n = FIRST_ROOT_PORT * 8; n < 0x100; n++) {
+      const port = { domain, bus: 0, device: n >> 3, fn: n & 7 }
+      if (!this.#isTaken(port) && !ports.includes(formatAddress(port))) return port
+    }
+    throw new Error('there is no room for another root port; let devices share a bus')
   }
 
   #placeBars(model: PciModel): Map<number, number> {
