@@ -1,7 +1,8 @@
 /** What the supervisor serves and who watches it: the machine, the trace, the diagnosis. */
 import type { Fd } from '../abi/brands.ts'
-import type { EngineEvent } from '../engine/events.ts'
+import type { CallNumber, EngineEvent } from '../engine/events.ts'
 import { FaultInjector } from '../engine/fault-injection.ts'
+import type { Machine } from '../engine/machine.ts'
 import type { Observer, Stamp } from '../engine/observer.ts'
 import type { CallWatch, HostedSystem } from '../host/hosted-system.ts'
 import { HostTimers } from '../host/timers.ts'
@@ -39,7 +40,7 @@ export const watchedSystem = (config: RunConfig): HostedSystem => {
     lockedPages: (space) => machine.lockedMemory.ofSpace(space),
     ...(config.testInterface ? { faults: new FaultInjector() } : {}),
     ...(countdown === undefined ? {} : { fails: countdown }),
-    ...(stamper === undefined ? {} : { watch: stamper.watch(() => machine.beginCall()) }),
+    ...(stamper === undefined ? {} : { watch: stamper.watch(machine) }),
     programEnded: () => {
       if (config.findings === 'at-end') standardError.write(summary(findings.splice(0)))
       // Processes that the program left behind are served further, and may have let go of it.
@@ -97,14 +98,18 @@ class Stamper implements Observer {
     this.#observer.event(event, this.#stamp(event))
   }
 
-  /** `number` numbers the calls that the engine does not see. */
-  watch(number: () => number): CallWatch {
+  /** The machine numbers calls, also those that the engine does not see. */
+  watch(machine: Machine): CallWatch {
+    const number = (): CallNumber => machine.currentCall
     return {
       begins: (call) => {
+        machine.callArrives()
         this.#call = call
         this.#arrived = performance.now()
       },
+      ends: () => machine.callEnds(),
       answered: (call) => this.event({ type: 'call', call: number(), context: undefined, ...call }),
+      replaces: (memory) => this.event({ type: 'memory-replaced', call: number(), ...memory }),
     }
   }
 

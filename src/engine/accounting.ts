@@ -1,6 +1,6 @@
 /** Locked memory: what is charged to whom, and the limits (01 §17.3, §17.4). */
 import type { AddressSpace, Process } from './ports.ts'
-import { type Refusal, reasonKind, refuse } from './reason.ts'
+import { type Result, reasonKind, refuse } from './reason.ts'
 
 /** How a page source is charged, fixed when it is mapped (01 §17.3). */
 export type ChargeMode = 'none' | 'user' | 'process'
@@ -36,6 +36,12 @@ export interface SpaceLedger {
   readonly locked: number
 }
 
+/** What counts against a limit, with the limit, in pages. */
+export interface Standing {
+  readonly charged: number
+  readonly limit: number
+}
+
 interface Ledger {
   pinned: number
   locked: number
@@ -55,11 +61,15 @@ export class LockedMemory {
     return this.#ledger(space)
   }
 
-  /** Charges pages, or refuses when the owner's limit, read now, would be exceeded. */
-  charge(owner: ChargedOwner, pages: number): Refusal | undefined {
+  /**
+   * Charges pages, or refuses when the owner's limit, read now, would be exceeded. Returns what counts
+   * against the limit then; undefined for an owner whom no limit binds.
+   */
+  charge(owner: ChargedOwner, pages: number): Result<Standing | undefined> {
     if (pages === 0) return
     const { mode, process } = owner
     const ledger = this.#ledger(owner.space)
+    let standing: Standing | undefined
     if (mode !== 'none') {
       const limit = Number(process.memlockLimit() / 4096n)
       const charged =
@@ -70,8 +80,10 @@ export class LockedMemory {
         return refuse(OverMemlockLimit, { pid: process.pid, mode, charged, wanted: pages, limit })
       if (mode === 'user') this.#users.set(owner.uid, this.ofUser(owner.uid) + pages)
       else ledger.locked += pages
+      standing = { charged: charged + pages, limit }
     }
     ledger.pinned += pages
+    return standing
   }
 
   uncharge(owner: ChargedOwner, pages: number): void {

@@ -1,11 +1,29 @@
 /** The event stream's vocabulary. A new kind of event is added here and nowhere else. */
-import type { ByteLength, Iova, ObjectId, Pasid } from '../abi/brands.ts'
+import type { ByteLength, Iova, ObjectId, Pasid, UserVa } from '../abi/brands.ts'
 import type { Refusal } from './reason.ts'
 
 /** Number of a context within a run, from 1, in order of open. */
 export type ContextNumber = number
 /** Number of a call within a run, from 1, in order of arrival; 0 for what no call caused. */
 export type CallNumber = number
+
+/** Where in a program a call was made, as far as the host can tell. */
+export interface CodePlace {
+  /** File that the code was loaded from. */
+  readonly module: string
+  /** Function, where the module names it. */
+  readonly symbol?: string
+  /** Bytes from the start of the function, else of the file. */
+  readonly offset: number
+}
+
+/** Memory of a process, by its addresses. */
+export interface ProcessMemory {
+  readonly pid: number
+  /** Which address space it was at that time: a process that calls exec gets another. */
+  readonly space: number
+  readonly address: UserVa
+}
 
 interface InContext {
   readonly context: ContextNumber
@@ -33,6 +51,8 @@ export type EngineEvent =
       readonly input?: Uint8Array
       readonly output?: Uint8Array
       readonly result: number | Refusal
+      /** The innermost function of the program itself, not of a library: only where the host was asked to look. */
+      readonly place?: CodePlace
     }
   | (InContext & { readonly type: 'context-opened'; readonly node: string; readonly pid: number })
   | (InContext & { readonly type: 'context-released' })
@@ -55,6 +75,10 @@ export type EngineEvent =
       readonly iova: Iova
       readonly length: ByteLength
       readonly source: string
+      /** Where its first byte is, for memory of a process; absent for files and dma-bufs. */
+      readonly memory?: ProcessMemory
+      /** The caller chose the IOVA. */
+      readonly fixed: boolean
       readonly readable: boolean
       readonly writable: boolean
       /** The area's memory is shared with the source of this copy. */
@@ -82,6 +106,33 @@ export type EngineEvent =
       /** What IOAS_ALLOW_IOVAS set; empty is no restriction. */
       readonly allowed: readonly { readonly start: Iova; readonly last: Iova }[]
     })
+  /** Pages were charged to a process that RLIMIT_MEMLOCK binds (01 §17.3, §17.4). Counted in pages. */
+  | {
+      readonly type: 'memory-charged'
+      readonly call: CallNumber
+      readonly pid: number
+      /** `user`: counted over all processes of the user; `process`: over its address space. */
+      readonly mode: 'user' | 'process'
+      readonly pages: number
+      /** The sum, with these. */
+      readonly charged: number
+      readonly limit: number
+    }
+  /**
+   * A process is about to give up what it has at [start, end), while it or another has mapped memory for
+   * DMA: from then on devices use pages that the process does not see any more (01 §18).
+   */
+  | {
+      readonly type: 'memory-replaced'
+      readonly call: CallNumber
+      readonly pid: number
+      readonly tid: number
+      readonly space: number
+      readonly start: UserVa
+      readonly end: UserVa
+      readonly by: 'munmap' | 'mremap' | 'madvise' | 'mmap' | 'exit' | 'execve'
+      readonly place?: CodePlace
+    }
   /** Another process owns all file mappings of the context now (01 §16). */
   | (InContext & { readonly type: 'process-changed'; readonly pid: number })
   | (InContext & {

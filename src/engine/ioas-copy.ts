@@ -215,8 +215,10 @@ const placePieces = (
   }
   if (ioas.context.machine.observer !== undefined) {
     let to: bigint = iova
-    for (const { source, length: pieceLength } of pieces) {
-      emitMapped(ioas, to as Iova, pieceLength as ByteLength, source, flags, {
+    const fixed = request.iova !== undefined
+    for (const { source, slot, offset, length: pieceLength } of pieces) {
+      const address = addressOf(source.firstPage + slot, offset)
+      emitMapped(ioas, to as Iova, pieceLength as ByteLength, source, address, flags, fixed, {
         ioas: request.from.id,
         iova: (request.sourceIova + to - iova) as Iova,
       })

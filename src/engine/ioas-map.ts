@@ -1,9 +1,10 @@
 /** IOMMU_IOAS_MAP and IOMMU_IOAS_MAP_FILE, and the core operation that VFIO shares (01 §12, §13). */
-import { type ByteLength, hex, type Iova, MAX_U64 } from '../abi/brands.ts'
+import { type ByteLength, hex, type Iova, MAX_U64, type UserVa } from '../abi/brands.ts'
 import { IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMUFD_IOAS_MAP_FLAGS } from '../abi/iommufd/ioas.ts'
 import { AREA_READABLE, AREA_WRITABLE } from './area-cursor.ts'
 import { command } from './command.ts'
 import { type DmaBuf, isDmaBuf } from './dma-buf.ts'
+import type { ProcessMemory } from './events.ts'
 import type { FrameTable } from './frames.ts'
 import { Ioas, type MapRequest } from './ioas.ts'
 import { fillArea } from './ioas-fill.ts'
@@ -227,7 +228,10 @@ const mapSource = (
     }
   }
   const iova = fixed ?? (addressOf(page, pageOffset) as Iova)
-  if (ioas.context.machine.observer !== undefined) emitMapped(ioas, iova, length, source, flags)
+  if (ioas.context.machine.observer !== undefined) {
+    const address = addressOf(source.firstPage, offset)
+    emitMapped(ioas, iova, length, source, address, flags, fixed !== undefined)
+  }
   return iova
 }
 
@@ -266,7 +270,9 @@ export const emitMapped = (
   iova: Iova,
   length: ByteLength,
   source: PageSource,
+  address: bigint,
   flags: number,
+  fixed: boolean,
   copyOf?: { readonly ioas: Ioas['id']; readonly iova: Iova },
 ): void =>
   ioas.context.emit({
@@ -275,10 +281,18 @@ export const emitMapped = (
     iova,
     length,
     source: source.toString(),
+    ...(source.backing === undefined ? { memory: memoryAt(source, address) } : {}),
+    fixed,
     readable: (flags & AREA_READABLE) !== 0,
     writable: (flags & AREA_WRITABLE) !== 0,
     ...(copyOf === undefined ? {} : { copyOf }),
   })
+
+const memoryAt = ({ owner }: PageSource, address: bigint): ProcessMemory => ({
+  pid: owner.process.pid,
+  space: owner.space.id,
+  address: address as UserVa,
+})
 
 export const ioasMapFile = command(IOMMU_IOAS_MAP_FILE, ({ context, call, args, respond }) => {
   const { flags, ioas_id, fd, start, length, iova } = args

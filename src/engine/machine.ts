@@ -38,6 +38,7 @@ type CallEvent = Extract<EngineEvent, { readonly type: 'call' }>
 interface ServedIoctl {
   readonly call: Call
   readonly file: OpenFile
+  /** Looked at when the call has been served. */
   readonly context: Context | undefined
 }
 
@@ -60,8 +61,9 @@ export class Machine {
   #calls: CallNumber = 0
   #contexts = 0
   readonly #nodeSources: (() => readonly DeviceNode[])[] = []
-  /** The call being served; 0 outside calls. */
-  currentCall: CallNumber = 0
+  #current: CallNumber = 0
+  /** A system call is being served that has no number yet. */
+  #unnumbered = false
   /** The known structure of the current call as read and as written back, while somebody observes. */
   callInput: Uint8Array | undefined
   callOutput: Uint8Array | undefined
@@ -125,11 +127,28 @@ export class Machine {
     return new Context(this, { number: this.#contexts, node, process, mode })
   }
 
-  /** Numbers the call that is served next. */
-  beginCall(): CallNumber {
+  /** A system call that may concern us is about to be served; it gets a number when something happens in it. */
+  callArrives(): void {
+    this.#current = 0
+    this.#unnumbered = true
+  }
+
+  /** It has been served: what happens now is caused by no call. */
+  callEnds(): void {
+    this.#current = 0
+    this.#unnumbered = false
+  }
+
+  /** The call being served; 0 outside calls. */
+  get currentCall(): CallNumber {
+    return this.#unnumbered ? this.#nextCall() : this.#current
+  }
+
+  #nextCall(): CallNumber {
+    this.#unnumbered = false
     this.#calls += 1
-    this.currentCall = this.#calls
-    return this.#calls
+    this.#current = this.#calls
+    return this.#current
   }
 
   /**
@@ -142,14 +161,14 @@ export class Machine {
     argument: UserVa,
     run: () => Result<number>,
   ): Result<number> {
-    const outer = this.currentCall
-    const number = this.beginCall()
+    const outer = this.#current
+    const number = this.#nextCall()
     this.callInput = undefined
     this.callOutput = undefined
     const result = run()
     if (this.observer !== undefined)
       this.#reportIoctl(this.observer, served, request, argument, result, number)
-    this.currentCall = outer
+    this.#current = outer
     return result
   }
 
@@ -175,6 +194,8 @@ export class Machine {
     }
     if (this.callInput !== undefined) event.input = this.callInput
     if (this.callOutput !== undefined) event.output = this.callOutput
+    const place = call.place?.()
+    if (place !== undefined) event.place = place
     observer.event(event)
   }
 }

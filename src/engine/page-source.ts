@@ -135,7 +135,19 @@ export class PageSource {
   charge(caller: Caller, machine: Machine, pages: number): Refusal | undefined {
     if (pages === 0) return
     if (caller.fails('charge-pages')) return refuse(ChargeFails, {})
-    return machine.lockedMemory.charge(this.owner, pages)
+    const { owner } = this
+    const standing = machine.lockedMemory.charge(owner, pages)
+    if (standing instanceof Refusal) return standing
+    if (standing !== undefined && machine.observer !== undefined && owner.mode !== 'none')
+      machine.observer.event({
+        type: 'memory-charged',
+        call: machine.currentCall,
+        pid: owner.process.pid,
+        mode: owner.mode,
+        pages,
+        ...standing,
+      })
+    return undefined
   }
 
   /** One holder of these slots less; what nobody holds is unpinned and (if `charged`) uncharged. */

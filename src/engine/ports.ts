@@ -3,6 +3,7 @@
  * and the library with plain memory; the engine knows neither.
  */
 import type { ByteLength, Fd, UserVa } from '../abi/brands.ts'
+import type { CodePlace } from './events.ts'
 import type { OpenFile } from './file.ts'
 import type { Refusal, Result } from './reason.ts'
 
@@ -140,4 +141,6 @@ export interface Call {
   install(file: OpenFile, options: { readonly closeOnExec: boolean }): Fd | Refusal
   /** Must this step fail now? (fault injection; false where none is armed) */
   fails(step: FallibleStep): boolean
+  /** Where in the program it was made; absent where nobody can tell or asked to know. */
+  place?(): CodePlace | undefined
 }

@@ -86,7 +86,7 @@ const MAP_ANONYMOUS = 0x20
 
 const mmap: Handler = (server) => {
   const { notifications } = server
-  if ((notifications.int(3) & MAP_FIXED) !== 0) mapOver(server)
+  if ((notifications.int(3) & MAP_FIXED) !== 0) mapOver(server, 'mmap')
   if ((notifications.int(3) & MAP_ANONYMOUS) !== 0) {
     notifications.proceed()
     return

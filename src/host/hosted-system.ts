@@ -39,12 +39,22 @@ export type AnsweredCall = Omit<
   'type' | 'call' | 'context'
 >
 
+/** A process gives up memory: what the event says, but for the call's number. */
+export type MemoryReplaced = Omit<
+  EngineEvent & { readonly type: 'memory-replaced' },
+  'type' | 'call'
+>
+
 /** Whoever watches calls: it has the clock and the numbers, host/ knows descriptors. */
 export interface CallWatch {
   /** A call is about to be served. `call.fd` is the descriptor it came through, once that is known; -1 for none. */
   begins(call: { readonly fd: number }): void
+  /** It has been served. */
+  ends(): void
   /** One was answered that the engine does not report itself: any but an ioctl. */
   answered(call: AnsweredCall): void
+  /** A process is about to give up memory, while pages of some process are held for DMA. */
+  replaces(memory: MemoryReplaced): void
 }
 
 export interface HostedSystem {

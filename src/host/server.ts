@@ -133,4 +133,5 @@ export const serve = (
     notifications.proceed()
     report(error)
   }
+  server.system.watch?.ends()
 }

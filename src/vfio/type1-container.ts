@@ -119,7 +119,15 @@ export class Type1Container implements OpenFile {
   }
 
   ioctl(call: Call, request: number, argument: UserVa): Result<number> {
-    const served = { call, file: this, context: undefined }
+    const backend = (): Type1Backend | undefined =>
+      this.#backend instanceof Type1Backend ? this.#backend : undefined
+    const served = {
+      call,
+      file: this,
+      get context() {
+        return backend()?.context
+      },
+    }
     return this.#machine.serveIoctl(served, request, argument, () =>
       this.#dispatch(call, request, argument),
     )
