@@ -82,8 +82,8 @@ const isNews = (field: PlacedField, before: unknown, after: unknown): boolean =>
   field.direction === 'out' ||
   (field.direction === 'inout' && field.format(before) !== field.format(after))
 
-/** The same number means different things on different files; the file's name tells which. */
-const declarationOf = ({ file, request }: CallEvent): Ioctl | undefined => {
+/** What an ioctl is. The same number means different things on different files; the file's name tells which. */
+export const declarationOf = ({ file, request }: CallEvent): Ioctl | undefined => {
   if (request === undefined) return undefined
   for (const kind of kindsOf(file)) {
     const ioctl = ioctlOn(kind, request)
