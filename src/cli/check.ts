@@ -50,6 +50,8 @@ const config: RunConfig = {
   platform: null,
   trace: null,
   filters: [],
+  record: null,
+  command: [],
   failNth: null,
   findings: 'never',
 }

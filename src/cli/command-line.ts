@@ -85,6 +85,10 @@ const addRun = (program: Command): void => {
         '(--trace) or to a file (--trace=FILE)',
     )
     .option(
+      '--record <file>',
+      'record everything that happens in a file, which show, replay and export read',
+    )
+    .option(
       '-e, --filter <filter>',
       'trace only these calls: names or numbers, separated by commas; ! excludes; ' +
         'status=failed; may be repeated',

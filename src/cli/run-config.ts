@@ -12,6 +12,10 @@ export interface RunConfig {
   /** File for trace lines, `-` for standard error; null for none. */
   readonly trace: string | null
   readonly filters: readonly string[]
+  /** File for the recording; null for none. */
+  readonly record: string | null
+  /** The program and its arguments, for the recording. */
+  readonly command: readonly string[]
   /** The step that fails, counted over the whole run; null for none. */
   readonly failNth: number | null
   /** When findings are printed: as they are made, when the program has ended, or never. */

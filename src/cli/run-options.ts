@@ -12,6 +12,8 @@ export interface RunOptions {
   readonly platform?: string
   /** Where trace lines go: a file, `-` for standard error; undefined for none. */
   readonly trace?: string
+  /** Where the recording goes: a file; undefined for none. */
+  readonly record?: string
   /** `-e` filters; they imply a trace. */
   readonly filter?: readonly string[]
   /** The step that fails, from 1, counted over the whole run. */

@@ -15,7 +15,7 @@ export const runCommand = async (
 ): Promise<number> => {
   let config: RunConfig
   try {
-    config = runConfig(options)
+    config = runConfig(options, command)
   } catch (error) {
     if (!(error instanceof UsageError || error instanceof FilterError)) throw error
     process.stderr.write(`iommufd-user: ${error.message}\n`)
@@ -51,13 +51,15 @@ export const runProgram = (command: readonly string[], config: RunConfig): Promi
   })
 
 /** Checks the options, here where their mistakes can be told. Throws UsageError and FilterError. */
-const runConfig = (options: RunOptions): RunConfig => {
+const runConfig = (options: RunOptions, command: readonly string[]): RunConfig => {
   const filters = options.filter ?? []
   traceFilter(filters)
   const devices = (options.device ?? []).map(parseDeviceSpec)
   // A filter without a trace asks for one.
   const trace = options.trace ?? (filters.length > 0 ? STANDARD_ERROR : null)
-  if (trace !== null && trace !== STANDARD_ERROR) expectWritable(trace)
+  if (trace !== null && trace !== STANDARD_ERROR) expectWritable('trace', trace)
+  const record = options.record ?? null
+  if (record !== null) expectWritable('recording', record)
   return {
     devices,
     container: options.container,
@@ -66,17 +68,19 @@ const runConfig = (options: RunOptions): RunConfig => {
     platform: options.platform ?? null,
     trace,
     filters,
+    record,
+    command,
     failNth: options.failNth ?? null,
     findings: options.findings,
   }
 }
 
-const expectWritable = (file: string): void => {
+const expectWritable = (what: string, file: string): void => {
   try {
     closeSync(openSync(file, 'a'))
   } catch (error) {
     throw new UsageError(
-      `The trace cannot be written: ${error instanceof Error ? error.message : String(error)}.`,
+      `The ${what} cannot be written: ${error instanceof Error ? error.message : String(error)}.`,
     )
   }
 }

@@ -3,7 +3,7 @@ import { STANDARD_ERROR } from './run-options.ts'
 
 /** Where text goes as it comes: each write is done when it returns, so that nothing is lost at a kill. */
 export interface TextSink {
-  write(text: string): void
+  write(text: string | Uint8Array): void
   close(): void
 }
 
@@ -43,8 +43,8 @@ export const releaseStandardError = (): void => {
   openSync('/dev/null', 'w')
 }
 
-const writeAll = (fd: number, text: string): void => {
-  let rest: Uint8Array = new TextEncoder().encode(text)
+const writeAll = (fd: number, text: string | Uint8Array): void => {
+  let rest: Uint8Array = typeof text === 'string' ? new TextEncoder().encode(text) : text
   while (rest.length > 0)
     try {
       rest = rest.subarray(writeSync(fd, rest))

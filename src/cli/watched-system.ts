@@ -14,6 +14,7 @@ import { observers } from '../watch/observers.ts'
 import { Trace } from '../watch/trace.ts'
 import { traceFilter } from '../watch/trace-filter.ts'
 import { findingBox } from './page.ts'
+import { recordingFile } from './recording-file.ts'
 import type { RunConfig } from './run-config.ts'
 import { STANDARD_ERROR } from './run-options.ts'
 import { simulatedMachine } from './simulated-machine.ts'
@@ -25,9 +26,11 @@ export const watchedSystem = (config: RunConfig): HostedSystem => {
   const trace = sink && new Trace((text) => sink.write(text), traceFilter(config.filters))
   const findings: Finding[] = []
   const diagnosis = diagnosisFor(config, trace, standardError, findings)
-  const observer = observers(trace, diagnosis)
-  const stamper = observer && new Stamper(observer)
   const timers = new HostTimers()
+  const recording =
+    config.record === null ? undefined : recordingFile(config.record, config, timers)
+  const observer = observers(trace, diagnosis, recording?.writer)
+  const stamper = observer && new Stamper(observer)
   const { machine, pci } = simulatedMachine(config, timers, stamper)
   // Functions do not come and go during a run.
   const sysfs = sysfsOf(pci, { vfioDev: VFIO_DEV_MAJOR })
@@ -47,7 +50,10 @@ export const watchedSystem = (config: RunConfig): HostedSystem => {
       if (config.findings === 'at-end' && config.trace !== STANDARD_ERROR) releaseStandardError()
       return undefined
     },
-    ended: () => sink?.close(),
+    ended: () => {
+      sink?.close()
+      recording?.end()
+    },
   }
 }
 

@@ -1,0 +1,85 @@
+/** A buffer that values are put into: it grows, and is emptied into a sink. */
+
+const encoder = new TextEncoder()
+
+/** Strings up to this length are written letter by letter, which is faster than a TextEncoder. */
+const SHORT = 64
+
+export class ByteBuffer {
+  bytes: Uint8Array
+  view: DataView
+  /** Bytes in use. */
+  length = 0
+
+  constructor(capacity: number) {
+    this.bytes = new Uint8Array(capacity)
+    this.view = new DataView(this.bytes.buffer)
+  }
+
+  /** Makes room for `more` bytes at the end. */
+  reserve(more: number): void {
+    if (this.length + more <= this.bytes.length) return
+    const grown = new Uint8Array(Math.max(this.bytes.length * 2, this.length + more))
+    grown.set(this.bytes.subarray(0, this.length))
+    this.bytes = grown
+    this.view = new DataView(grown.buffer)
+  }
+
+  byte(value: number): void {
+    this.reserve(1)
+    this.bytes[this.length++] = value
+  }
+
+  /** A whole number from 0 to 2^53-1, seven bits a byte, the lowest first. */
+  varint(value: number): void {
+    this.reserve(8)
+    let rest = value
+    while (rest >= 0x80) {
+      // The lowest seven bits of a double that is beyond 2^32, too.
+      this.bytes[this.length++] = (rest % 0x80) | 0x80
+      rest = rest < 0x8000_0000 ? rest >>> 7 : Math.floor(rest / 0x80)
+    }
+    this.bytes[this.length++] = rest
+  }
+
+  float(value: number): void {
+    this.reserve(8)
+    this.view.setFloat64(this.length, value, true)
+    this.length += 8
+  }
+
+  /** The low 64 bits. */
+  word(value: bigint): void {
+    this.reserve(8)
+    this.view.setBigUint64(this.length, value, true)
+    this.length += 8
+  }
+
+  /** With its length in front. */
+  block(bytes: Uint8Array): void {
+    this.varint(bytes.length)
+    this.reserve(bytes.length)
+    this.bytes.set(bytes, this.length)
+    this.length += bytes.length
+  }
+
+  /** UTF-8, with its length in front. */
+  text(text: string): void {
+    if (text.length > SHORT || !this.#letters(text)) this.block(encoder.encode(text))
+  }
+
+  /** Letter by letter; false where one is beyond ASCII. */
+  #letters(text: string): boolean {
+    const { length } = text
+    this.reserve(length + 1)
+    const start = this.length
+    this.bytes[start] = length
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i)
+      if (code >= 0x80) return false
+      this.bytes[start + 1 + i] = code
+    }
+    this.length = start + 1 + length
+    return true
+  }
+}

@@ -1,0 +1,95 @@
+import type { EngineEvent } from '../engine/events.ts'
+import type { Observer, Stamp } from '../engine/observer.ts'
+import {
+  FORMAT,
+  LENGTH_BYTES,
+  MAGIC,
+  MAX_RECORD,
+  type RecordingHeader,
+  RecordKind,
+  type ServedRecord,
+} from './recording.ts'
+import { ByteBuffer } from './recording-bytes.ts'
+import { ValueEncoder } from './recording-encoder.ts'
+
+/** Bytes that are collected before the sink gets them. */
+const CHUNK = 1 << 16
+
+/**
+ * Records what it observes. Bytes go to `sink` in chunks of whole records; each chunk is the sink's to
+ * keep. `flush` hands over what has been collected, `end` tells the reader that nothing is missing.
+ */
+export class RecordingWriter implements Observer {
+  readonly #sink: (chunk: Uint8Array) => void
+  readonly #buffer = new ByteBuffer(2 * CHUNK)
+  readonly #values = new ValueEncoder(this.#buffer)
+  #last = 0
+
+  constructor(header: RecordingHeader, sink: (chunk: Uint8Array) => void) {
+    this.#sink = sink
+    for (const byte of MAGIC) this.#buffer.byte(byte)
+    for (let shift = 0; shift < 32; shift += 8) this.#buffer.byte((FORMAT >>> shift) & 0xff)
+    const start = this.#begin(RecordKind.HEADER)
+    this.#values.value(header)
+    this.#finish(start)
+  }
+
+  event(event: EngineEvent, stamp?: Stamp): void {
+    const start = this.#begin(RecordKind.EVENT)
+    const values = this.#values
+    if (stamp === undefined) values.value(undefined)
+    else {
+      // The time since the event before: a small number.
+      values.number(stamp.at - this.#last)
+      this.#last = stamp.at
+    }
+    values.value(stamp?.took)
+    values.value(stamp?.fd)
+    values.value(event)
+    this.#finish(start)
+  }
+
+  /** What a call into the machine asked of the world. */
+  served(record: ServedRecord): void {
+    const start = this.#begin(RecordKind.SERVED)
+    for (const value of record) this.#values.value(value)
+    this.#finish(start)
+  }
+
+  /** Nothing follows. `at`: nanoseconds since the run began. */
+  end(at: number): void {
+    const start = this.#begin(RecordKind.END)
+    this.#values.value({ at })
+    this.#finish(start)
+    this.flush()
+  }
+
+  /** Is anything waiting for `flush`? */
+  get isEmpty(): boolean {
+    return this.#buffer.length === 0
+  }
+
+  flush(): void {
+    const buffer = this.#buffer
+    if (buffer.length === 0) return
+    this.#sink(buffer.bytes.slice(0, buffer.length))
+    buffer.length = 0
+  }
+
+  #begin(kind: number): number {
+    const buffer = this.#buffer
+    buffer.reserve(LENGTH_BYTES)
+    const start = buffer.length
+    buffer.length += LENGTH_BYTES
+    buffer.byte(kind)
+    return start
+  }
+
+  #finish(start: number): void {
+    const buffer = this.#buffer
+    const length = buffer.length - start - LENGTH_BYTES
+    if (length > MAX_RECORD) throw new RangeError(`a record of ${length} bytes is too long`)
+    buffer.view.setUint32(start, length, true)
+    if (buffer.length >= CHUNK) this.flush()
+  }
+}
