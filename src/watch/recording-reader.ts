@@ -8,6 +8,7 @@ import {
   MAGIC,
   MAX_RECORD,
   PREAMBLE,
+  type RecordedDevice,
   type RecordedEvent,
   RecordingError,
   type RecordingHeader,
@@ -201,6 +202,25 @@ const numberIn = (value: unknown, name: string): number | undefined => {
 const texts = (value: unknown): readonly string[] =>
   Array.isArray(value) ? value.filter((each) => typeof each === 'string') : []
 
+const devices = (value: unknown): RecordedDevice[] =>
+  (Array.isArray(value) ? value : []).map((device: unknown) => {
+    if (!isObject(device) || typeof device['model'] !== 'string' || !isObject(device['options']))
+      throw new RecordingError('a device has no model or no options')
+    const { source, model, argument } = device
+    const options: [string, string | number | boolean][] = []
+    for (const [name, option] of Object.entries(device['options'])) {
+      if (typeof option !== 'string' && typeof option !== 'number' && typeof option !== 'boolean')
+        throw new RecordingError(`the device ${model} has an option ${name} of another kind`)
+      options.push([name, option])
+    }
+    return {
+      source: typeof source === 'string' ? source : model,
+      model,
+      ...(typeof argument === 'string' ? { argument } : {}),
+      options: Object.fromEntries(options),
+    }
+  })
+
 const header = (value: unknown): RecordingHeader => {
   if (!isObject(value) || !isObject(value['machine']))
     throw new RecordingError('there is no machine in it')
@@ -209,7 +229,7 @@ const header = (value: unknown): RecordingHeader => {
   return {
     iommufdUser: typeof iommufdUser === 'string' ? iommufdUser : 'unknown',
     machine: {
-      devices: texts(machine['devices']),
+      devices: devices(machine['devices']),
       platform: typeof platform === 'string' ? platform : null,
       container: machine['container'] === 'type1' ? 'type1' : 'iommufd',
       compatIoas: machine['compatIoas'] === 'strict' ? 'strict' : 'linux',

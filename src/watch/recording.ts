@@ -22,10 +22,19 @@ export const MAX_RECORD = 1 << 28
 /** The first byte of a record. A reader passes over kinds that it does not know. */
 export const RecordKind = { HEADER: 0, EVENT: 1, SERVED: 2, END: 3 } as const
 
+/** A simulated device, as it was asked for. */
+export interface RecordedDevice {
+  /** For messages: `--device edu,group=7`. */
+  readonly source: string
+  readonly model: string
+  readonly argument?: string
+  readonly options: Readonly<Record<string, string | number | boolean>>
+}
+
 /** The simulated machine of the run: enough to make the same once more. */
 export interface RecordedMachine {
-  /** Specifications of devices, as `--device` takes them. */
-  readonly devices: readonly string[]
+  /** In order. */
+  readonly devices: readonly RecordedDevice[]
   /** Null for the usual one. */
   readonly platform: string | null
   readonly container: 'iommufd' | 'type1'

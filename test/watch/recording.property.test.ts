@@ -15,7 +15,7 @@ import { RecordingWriter } from '../../src/watch/recording-writer.ts'
 const header: RecordingHeader = {
   iommufdUser: '1.2.3',
   machine: {
-    devices: ['scratch,group=7'],
+    devices: [{ source: '--device scratch,group=7', model: 'scratch', options: { group: 7 } }],
     platform: 'intel',
     container: 'iommufd',
     compatIoas: 'linux',
