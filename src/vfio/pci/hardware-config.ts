@@ -44,7 +44,8 @@ export const CapabilityId = {
 const COMMAND_BITS =
   PciCommand.IO | PciCommand.MEMORY | PciCommand.MASTER | PciCommand.SERR | PciCommand.INTX_DISABLE
 
-/** STATUS bit 4: there is a capability list. */
+const STATUS_INTERRUPT = 0x08
+/** There is a capability list. */
 const STATUS_CAPABILITIES = 0x10
 
 /** Type bits of a BAR register. */
@@ -133,6 +134,15 @@ export class HardwareConfig {
   set command(value: number) {
     this.write(PciOffset.COMMAND, value & 0xff)
     this.write(PciOffset.COMMAND + 1, value >> 8)
+  }
+
+  /**
+   * The function drives its interrupt line: STATUS shows it whether INTx is disabled or not, and drivers
+   * that share a line look there to tell whose interrupt it is.
+   */
+  set interruptAsserted(asserted: boolean) {
+    const status = this.bytes[PciOffset.STATUS] ?? 0
+    this.bytes[PciOffset.STATUS] = asserted ? status | STATUS_INTERRUPT : status & ~STATUS_INTERRUPT
   }
 
   /** Offset of a capability, or undefined. */

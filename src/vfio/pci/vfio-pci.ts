@@ -238,7 +238,10 @@ export class VfioPci implements VfioDriver {
       message: (vector) => {
         if (master()) pci.#interrupts.message(vector)
       },
-      line: (asserted) => pci.#interrupts.intx.setLine(asserted),
+      line: (asserted) => {
+        pci.#hw.interruptAsserted = asserted
+        pci.#interrupts.intx.setLine(asserted)
+      },
       after: (milliseconds, run) => timers.after(milliseconds, run),
     }
   }

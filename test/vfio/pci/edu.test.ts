@@ -194,6 +194,19 @@ describe('bound', () => {
     expect(setIrqs(TRIGGER | NONE, INTX, 0, 0)).toBe('EINVAL')
   })
 
+  test('STATUS shows the line, whether INTx is disabled or not', () => {
+    expect(world.load(2, CONFIG + 6n)).toBe(0x10n)
+    world.store(4, 0x60n, 1n)
+    expect(world.load(2, CONFIG + 6n)).toBe(0x18n)
+    world.store(2, CONFIG + 4n, 0x0402n)
+    expect(world.load(4, CONFIG + 4n)).toBe(0x0018_0402n)
+    world.store(4, 0x64n, 1n)
+    expect(world.load(2, CONFIG + 6n)).toBe(0x10n)
+    world.store(4, 0x60n, 1n)
+    expect(world.ioctl(VFIO_DEVICE_RESET.request, new Uint8Array(4)).result).toBe(0)
+    expect(world.load(2, CONFIG + 6n)).toBe(0x10n)
+  })
+
   test('E17: unmask eventfd and INTx disable', () => {
     const e = world.eventfd()
     const u = world.eventfd()
