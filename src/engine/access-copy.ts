@@ -12,6 +12,8 @@ export const CopyFaults = reasonKind<{ source: string; at: bigint; write: boolea
   errno: 'EFAULT',
   cite: '04 §3.4',
   say: ({ source, at, write }) => `${write ? 'writing' : 'reading'} ${hex(at)} of ${source} faults`,
+  advice:
+    'Keep the memory behind a mapping in place, with its protection, until the mapping is gone.',
 })
 
 export const OnePageFails = reasonKind({
@@ -19,6 +21,8 @@ export const OnePageFails = reasonKind({
   errno: 'EINVAL',
   cite: '05 §A.11',
   say: () => 'the single-page copy was made to fail (injected failure)',
+  advice:
+    'This failure was injected: make sure that the program passes the error on and can go on after it.',
 })
 
 /** Copies between `bytes` and the source, from byte `offset` of slot `slot` on. */

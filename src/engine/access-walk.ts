@@ -11,6 +11,7 @@ export const AccessLengthZero = reasonKind({
   errno: 'EINVAL',
   cite: '04 §2.5 check 2, §2.8 check 1',
   say: () => 'an access of 0 bytes',
+  advice: 'Leave out accesses without a byte.',
 })
 
 export const AccessOverflows = reasonKind<{ iova: bigint; length: bigint }>({
@@ -18,6 +19,8 @@ export const AccessOverflows = reasonKind<{ iova: bigint; length: bigint }>({
   errno: 'EOVERFLOW',
   cite: '04 §2.5 check 3, §2.8 check 2',
   say: ({ iova, length }) => `iova ${hex(iova)} + length ${hex(length)} - 1 exceeds 2^64-1`,
+  advice:
+    'An access ends at the last address, 2^64-1, at the latest: check how the end is computed.',
 })
 
 export const AccessMeetsHole = reasonKind<{ ioas: number; at: bigint }>({
@@ -25,6 +28,8 @@ export const AccessMeetsHole = reasonKind<{ ioas: number; at: bigint }>({
   errno: 'ENOENT',
   cite: '04 §2.5 check 5a, §2.8 check 8',
   say: ({ ioas, at }) => `nothing is mapped at ${hex(at)} of IOAS ${ioas}`,
+  advice:
+    'Map the whole range before an emulated device reaches for it, and unmap it only when the device is done.',
 })
 
 export const AreaBeingUnmapped = reasonKind<{ area: IovaRange }>({
@@ -32,6 +37,8 @@ export const AreaBeingUnmapped = reasonKind<{ area: IovaRange }>({
   errno: 'EINVAL',
   cite: '04 §2.5 check 5b, §2.8 check 4',
   say: ({ area }) => `the area ${printRange(area.start, area.last)} is waiting for its unmap`,
+  advice:
+    'Let the unmap finish first: the driver must unpin in its unmap callback and not come back to the range.',
 })
 
 export const PinMisaligned = reasonKind<{ area: IovaRange; at: bigint }>({
@@ -40,6 +47,7 @@ export const PinMisaligned = reasonKind<{ area: IovaRange; at: bigint }>({
   cite: '04 §2.5 checks 5c and 5d',
   say: ({ area, at }) =>
     `the pin would begin or end within a page of the memory behind ${printRange(area.start, area.last)}, at ${hex(at)}`,
+  advice: 'Map whole, page-aligned buffers where emulated devices pin pages.',
 })
 
 export const AreaForbids = reasonKind<{ area: IovaRange; write: boolean }>({
@@ -48,6 +56,8 @@ export const AreaForbids = reasonKind<{ area: IovaRange; write: boolean }>({
   cite: '04 §2.5 check 5e, §2.8 check 5',
   say: ({ area, write }) =>
     `the area ${printRange(area.start, area.last)} is not mapped ${write ? 'WRITEABLE' : 'READABLE'}`,
+  advice:
+    'Map the range with the permission that the device needs: WRITEABLE for what it writes, READABLE for what it reads.',
 })
 
 export const AreaIsDmaBuf = reasonKind<{ area: IovaRange }>({
@@ -56,6 +66,7 @@ export const AreaIsDmaBuf = reasonKind<{ area: IovaRange }>({
   cite: '04 §2.5 check 5f, §2.8 check 6',
   say: ({ area }) =>
     `the area ${printRange(area.start, area.last)} shows a dma-buf, which only devices reach`,
+  advice: 'Emulated devices need ordinary memory: map a memfd or anonymous memory for them.',
 })
 
 /** One area of a walk: the store's cursor is on it. */

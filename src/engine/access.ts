@@ -43,6 +43,7 @@ export const AccessAttached = reasonKind<{ access: string; ioas: number }>({
   errno: 'EINVAL',
   cite: '04 §2.3',
   say: ({ access, ioas }) => `${access} is attached to IOAS ${ioas} already`,
+  advice: 'Detach it first, or use the replace operation to move it.',
 })
 
 export const AccessNotAttached = reasonKind<{ access: string }>({
@@ -50,6 +51,7 @@ export const AccessNotAttached = reasonKind<{ access: string }>({
   errno: 'ENOENT',
   cite: '04 §2.3, §2.5 check 4, §2.8 check 3',
   say: ({ access }) => `${access} is attached to no IOAS, or just being moved`,
+  advice: 'Attach the device to an IOAS (VFIO_DEVICE_ATTACH_IOMMUFD_PT) before it does DMA.',
 })
 
 export const AccessInTransition = reasonKind<{ access: string }>({
@@ -57,6 +59,7 @@ export const AccessInTransition = reasonKind<{ access: string }>({
   errno: 'EBUSY',
   cite: '04 §2.3',
   say: ({ access }) => `${access} is just being moved to another IOAS`,
+  advice: 'Do not attach or detach from within the unmap callback that a move waits for.',
 })
 
 export const TooManyAccesses = reasonKind<{ ioas: number }>({
@@ -64,6 +67,7 @@ export const TooManyAccesses = reasonKind<{ ioas: number }>({
   errno: 'EBUSY',
   cite: '04 §2.3 attach step 2',
   say: ({ ioas }) => `65536 accesses are attached to IOAS ${ioas}`,
+  advice: 'Spread the devices over several IOASes.',
 })
 
 export const AccessMayNotPin = reasonKind<{ access: string }>({
@@ -71,6 +75,8 @@ export const AccessMayNotPin = reasonKind<{ access: string }>({
   errno: 'EINVAL',
   cite: '04 §2.5 check 1',
   say: ({ access }) => `${access} did not declare that it pins pages, or cannot be told to let go`,
+  advice:
+    'A driver that pins pages must say so when it makes the access, and offer an unmap callback.',
 })
 
 export const StorePagesFails = reasonKind({
@@ -78,6 +84,8 @@ export const StorePagesFails = reasonKind({
   errno: 'EINVAL',
   cite: '05 §A.11',
   say: () => 'storing the pinned pages was made to fail (injected failure)',
+  advice:
+    'This failure was injected: make sure that the driver unpins what it had and passes the error on.',
 })
 
 const MAX_ACCESSES = 65536

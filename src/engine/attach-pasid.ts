@@ -32,6 +32,8 @@ export const PasidOnOtherHwpt = reasonKind<{
   cite: '03 §6.3 step 3',
   say: ({ group, pasid, hwpt, wanted }) =>
     `another device of IOMMU group ${group} has PASID ${pasid} on HWPT ${hwpt}, not on HWPT ${wanted}`,
+  advice:
+    'Give all devices of one IOMMU group the same HWPT for one PASID, or give them different PASIDs.',
 })
 
 export const PasidNotAttached = reasonKind<{ device: string; pasid: Pasid }>({
@@ -40,6 +42,7 @@ export const PasidNotAttached = reasonKind<{ device: string; pasid: Pasid }>({
   cite: '03 §6.4 step 1',
   say: ({ device, pasid }) =>
     `PASID ${pasid} of ${device} is not attached, so there is nothing to replace`,
+  advice: 'Attach the PASID first; only what is attached can be replaced.',
 })
 
 export const PasidNeedsPasidHwpt = reasonKind<{ hwpt: number; role: 'target' | 'rid' }>({

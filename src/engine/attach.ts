@@ -44,6 +44,7 @@ export const DeviceNotAttached = reasonKind<{ device: string; group: number }>({
   cite: '03 §5.7 step 1',
   say: ({ device, group }) =>
     `${device} (IOMMU group ${group}) is not attached, so there is nothing to replace`,
+  advice: 'Attach the device first; only what is attached can be replaced.',
 })
 
 export const ReservedRegionsFail = reasonKind<{ device: string }>({
@@ -52,6 +53,8 @@ export const ReservedRegionsFail = reasonKind<{ device: string }>({
   cite: '05 §A.11',
   say: ({ device }) =>
     `taking the reserved regions of ${device} was made to fail (injected failure)`,
+  advice:
+    'This failure was injected: make sure that the program can go on with the device where it was.',
 })
 
 export const MsiWindowsContradict = reasonKind<{ device: string }>({
@@ -60,6 +63,8 @@ export const MsiWindowsContradict = reasonKind<{ device: string }>({
   cite: '03 §5.5',
   say: ({ device }) =>
     `${device} has both a hardware and a software MSI region, or two software MSI regions`,
+  advice:
+    'This is a fault of the platform description: it must give a device either a hardware MSI region or one software region.',
 })
 
 export const VirtualFunctionSharesPri = reasonKind<{ device: string; hwpt: number }>({
@@ -69,6 +74,7 @@ export const VirtualFunctionSharesPri = reasonKind<{ device: string; hwpt: numbe
   say: ({ device, hwpt }) =>
     `HWPT ${hwpt} has a fault queue, and ${device} is a virtual function whose page requests are those of ` +
     'its physical function',
+  advice: 'Attach virtual functions to HWPTs without a fault queue.',
 })
 
 export const RidNeedsPasidHwpt = reasonKind<{ hwpt: number; pasids: readonly number[] }>({

@@ -15,6 +15,7 @@ export const PtIsNoPageTable = reasonKind<{ id: number; found: string }>({
   errno: 'EINVAL',
   cite: '03 §5.1',
   say: ({ id, found }) => `pt_id ${id} names a ${found}; a device attaches to an IOAS or an HWPT`,
+  advice: 'Pass the ID that IOMMU_IOAS_ALLOC or IOMMU_HWPT_ALLOC returned.',
 })
 
 /** One attach or replace, of the RID or of a PASID, as the choice of an HWPT sees it. */

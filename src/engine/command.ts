@@ -20,6 +20,7 @@ export const SizeUnreadable = reasonKind<{ argument: UserVa }>({
   cite: '01 §4.1 step 2',
   say: ({ argument }) =>
     `the size word at 0x${argument.toString(16)} is not in readable memory of the caller`,
+  advice: 'Pass the address of a structure whose first word, size, is sizeof the structure.',
 })
 
 export const SizeTooSmall = reasonKind<{ command: string; size: number; minimum: number }>({
@@ -46,6 +47,7 @@ export const UnknownTailUnreadable = reasonKind<{ argument: UserVa; size: number
   cite: '01 §4.1 step 5',
   say: ({ argument, size }) =>
     `size is ${size}, but the caller cannot read that much memory at 0x${argument.toString(16)}`,
+  advice: 'Set size to sizeof the structure that is really there.',
 })
 
 export const StructUnreadable = reasonKind<{ argument: UserVa; size: number }>({
@@ -54,6 +56,8 @@ export const StructUnreadable = reasonKind<{ argument: UserVa; size: number }>({
   cite: '01 §4.1 step 6',
   say: ({ argument, size }) =>
     `the structure of ${size} bytes at 0x${argument.toString(16)} is not wholly in readable memory of the caller`,
+  advice:
+    'Pass the address of a whole structure in memory that the program can read, and size no larger than it.',
 })
 
 export const ResponseUnwritable = reasonKind<{ argument: UserVa; size: number }>({

@@ -26,6 +26,7 @@ export const VfioIoasReserved = reasonKind<{ value: number }>({
   errno: 'EOPNOTSUPP',
   cite: '02 §2.6 check 5',
   say: ({ value }) => `__reserved is ${value}, it must be 0`,
+  advice: 'Set the whole structure to zero before filling it in.',
 })
 
 export const VfioIoasUnknownOp = reasonKind<{ op: number }>({
@@ -33,6 +34,7 @@ export const VfioIoasUnknownOp = reasonKind<{ op: number }>({
   errno: 'EOPNOTSUPP',
   cite: '02 §2.6 check 6',
   say: ({ op }) => `op ${op} is none of GET (0), SET (1) and CLEAR (2)`,
+  advice: 'Use IOMMU_VFIO_IOAS_GET, IOMMU_VFIO_IOAS_SET or IOMMU_VFIO_IOAS_CLEAR.',
 })
 
 /** Ours, not Linux's: only with `compatIoas: 'strict'`. */

@@ -18,6 +18,8 @@ export const DeviceNotCoherent = reasonKind<{ device: string }>({
   errno: 'EINVAL',
   cite: '03 §4.1 check 1',
   say: ({ device }) => `the IOMMU in front of ${device} cannot do cache-coherent DMA`,
+  advice:
+    'Such a device cannot be given to user space: use a platform whose IOMMU or device is cache-coherent.',
 })
 
 export const DeviceMsiNotIsolated = reasonKind<{ device: string; group: number }>({

@@ -15,6 +15,7 @@ export const DirtyFlagsUnknown = reasonKind<{ flags: number }>({
   errno: 'EOPNOTSUPP',
   cite: '03 §12.2, §12.3 step 2',
   say: ({ flags }) => `flags ${hex(flags)} has bits beyond bit 0`,
+  advice: 'Leave the other flags at 0.',
 })
 
 export const DirtyReservedNotZero = reasonKind<{ value: number }>({
@@ -22,7 +23,7 @@ export const DirtyReservedNotZero = reasonKind<{ value: number }>({
   errno: 'EOPNOTSUPP',
   cite: '03 §12.3 step 2',
   say: ({ value }) => `__reserved is ${hex(value)} and must be 0`,
-  advice: 'hwpt_id comes before flags in this struct.',
+  advice: 'Set __reserved to 0; note that hwpt_id comes before flags in this struct.',
 })
 
 export const DirtyNotTracked = reasonKind<{ hwpt: number }>({
@@ -31,6 +32,8 @@ export const DirtyNotTracked = reasonKind<{ hwpt: number }>({
   cite: '03 §12.1',
   say: ({ hwpt }) =>
     `HWPT ${hwpt} was not allocated with IOMMU_HWPT_ALLOC_DIRTY_TRACKING and records no writes`,
+  advice:
+    'Allocate the HWPT with IOMMU_HWPT_ALLOC_DIRTY_TRACKING, after IOMMU_GET_HW_INFO has reported IOMMU_HW_CAP_DIRTY_TRACKING.',
 })
 
 export const DirtyRangeOverflows = reasonKind<{ iova: Iova; length: ByteLength }>({
@@ -41,6 +44,7 @@ export const DirtyRangeOverflows = reasonKind<{ iova: Iova; length: ByteLength }
     length === 0n
       ? `a length of 0 is only accepted at IOVA 0 (then it means everything), not at ${hex(start)}`
       : `${hex(length)} bytes from ${hex(start)} on pass 2^64`,
+  advice: 'Ask for a range that ends at 2^64-1 at the latest, with at least one byte.',
 })
 
 export const DirtyRangeMisaligned = reasonKind<{
@@ -61,6 +65,7 @@ export const DirtyPageSizeZero = reasonKind({
   errno: 'EINVAL',
   cite: '03 §12.3 step 6',
   say: () => 'page_size is 0',
+  advice: 'Set page_size to the size that one bit stands for, such as 4096.',
 })
 
 export const DirtyRangeNotInPages = reasonKind<{ iova: Iova; last: Iova; pageSize: bigint }>({
@@ -69,6 +74,7 @@ export const DirtyRangeNotInPages = reasonKind<{ iova: Iova; last: Iova; pageSiz
   cite: '03 §12.3 step 7',
   say: ({ iova: start, last, pageSize }) =>
     `${hex(start)}-${hex(last)} does not begin and end at multiples of page_size ${hex(pageSize)}`,
+  advice: 'Round iova down and length up to page_size.',
 })
 
 export const setDirtyTracking = command(

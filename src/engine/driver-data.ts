@@ -54,6 +54,7 @@ export const DriverArrayEmpty = reasonKind({
   errno: 'EINVAL',
   cite: '03 §11.4',
   say: () => 'the request array has no entries and this driver takes the whole array at once',
+  advice: 'Put at least one request into the array, or leave the call out.',
 })
 
 export const DriverArrayTailNotZero = reasonKind<{ index: number; full: number }>({

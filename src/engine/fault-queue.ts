@@ -29,6 +29,7 @@ export const FaultQueueFlagsUnknown = reasonKind<{ flags: number }>({
   errno: 'EOPNOTSUPP',
   cite: '04 §4.1',
   say: ({ flags }) => `flags ${hex(flags)} must be 0`,
+  advice: 'Set flags to 0.',
 })
 
 export const FaultReadLength = reasonKind<{ count: number }>({
@@ -55,6 +56,8 @@ export const FaultBufferUnwritable = reasonKind<{ address: UserVa; length: numbe
   cite: '04 §4.6 step 2',
   say: ({ address, length }) =>
     `the ${length} bytes of the fault group cannot be written to ${hex(address)}`,
+  advice:
+    'Read into a buffer in writable memory; the fault group stays in the queue until it has been read.',
 })
 
 export const FaultWriteLength = reasonKind<{ count: number }>({
@@ -70,6 +73,7 @@ export const FaultResponseUnreadable = reasonKind<{ address: UserVa }>({
   errno: 'EFAULT',
   cite: '04 §4.7 step 2',
   say: ({ address }) => `the response at ${hex(address)} cannot be read`,
+  advice: 'Write whole struct iommu_hwpt_page_response from readable memory.',
 })
 
 export const FaultResponseCode = reasonKind<{ responseCode: number; cookie: number }>({

@@ -19,6 +19,7 @@ export const HwInfoFlagsUnknown = reasonKind<{ flags: number }>({
   errno: 'EOPNOTSUPP',
   cite: '03 §10.2 step 2',
   say: ({ flags }) => `flags ${hex(flags)} has bits beyond IOMMU_HW_INFO_FLAG_INPUT_TYPE`,
+  advice: 'Set flags to 0 or to IOMMU_HW_INFO_FLAG_INPUT_TYPE.',
 })
 
 export const HwInfoReservedNotZero = reasonKind({
@@ -26,6 +27,7 @@ export const HwInfoReservedNotZero = reasonKind({
   errno: 'EOPNOTSUPP',
   cite: '03 §10.2 step 3',
   say: () => 'a byte of __reserved is not 0',
+  advice: 'Set the whole structure to zero before filling it in.',
 })
 
 export const HwInfoUnwritable = reasonKind<{ address: UserVa; length: number }>({
@@ -34,7 +36,7 @@ export const HwInfoUnwritable = reasonKind<{ address: UserVa; length: number }>(
   cite: '03 §10.2 steps 7 and 8',
   say: ({ address, length }) =>
     `the ${length} bytes at data_uptr ${hex(address)} cannot be written`,
-  advice: 'data_len says how many bytes at data_uptr are yours; 0 asks for the length only.',
+  advice: 'Point data_uptr to data_len writable bytes; a data_len of 0 asks for the length only.',
 })
 
 export const getHwInfo = command(

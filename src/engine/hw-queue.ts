@@ -32,6 +32,8 @@ export const HwQueueFlagsOrType = reasonKind<{ flags: number; queueType: number 
   cite: '04 §8.2 check 1',
   say: ({ flags, queueType }) =>
     flags !== 0 ? `flags ${hex(flags)} must be 0` : `type ${queueType} (default) is no queue type`,
+  advice:
+    'Set flags to 0 and type to the queue type of the hardware, such as IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV.',
 })
 
 export const HwQueueLengthZero = reasonKind({
@@ -39,6 +41,7 @@ export const HwQueueLengthZero = reasonKind({
   errno: 'EINVAL',
   cite: '04 §8.2 check 2',
   say: () => 'length is 0',
+  advice: 'Set length to the size of the queue in bytes.',
 })
 
 export const HwQueueRangeOverflows = reasonKind<{ iova: Iova; length: ByteLength }>({
@@ -46,6 +49,7 @@ export const HwQueueRangeOverflows = reasonKind<{ iova: Iova; length: ByteLength
   errno: 'EOVERFLOW',
   cite: '04 §8.2 check 3',
   say: ({ iova: start, length }) => `${hex(length)} bytes from ${hex(start)} on pass 2^64`,
+  advice: 'The queue must end at 2^64-1 at the latest: check nesting_parent_iova and length.',
 })
 
 export const HwQueueTypeNotOffered = reasonKind<{ queueType: number; viommu: number }>({
@@ -54,6 +58,8 @@ export const HwQueueTypeNotOffered = reasonKind<{ queueType: number; viommu: num
   cite: '04 §8.2 check 5',
   say: ({ queueType, viommu }) =>
     `vIOMMU ${viommu} has no hardware queues of type ${hex(queueType)}`,
+  advice:
+    'Ask IOMMU_GET_HW_INFO which vIOMMU the hardware supports, and allocate only its queue types.',
 })
 
 export const HwQueueSpanOverflows = reasonKind<{ iova: Iova; length: ByteLength }>({
@@ -62,6 +68,7 @@ export const HwQueueSpanOverflows = reasonKind<{ iova: Iova; length: ByteLength 
   cite: '04 §8.2 check 7',
   say: ({ iova: start, length }) =>
     `${hex(length)} bytes from ${hex(start)} on, rounded to whole pages, are 2^64 bytes or more`,
+  advice: 'Use a queue of a size that hardware has, far below 2^64 bytes.',
 })
 
 export const HwQueueTooLong = reasonKind<{ length: ByteLength }>({
@@ -69,6 +76,7 @@ export const HwQueueTooLong = reasonKind<{ length: ByteLength }>({
   errno: 'ENOMEM',
   cite: '04 §8.2 check 8',
   say: ({ length }) => `the list of the pages of ${hex(length)} bytes cannot be allocated`,
+  advice: 'Use a queue of a size that hardware has, such as a few pages.',
 })
 
 export const HwQueueNotContiguous = reasonKind<{ iova: Iova; page: number }>({

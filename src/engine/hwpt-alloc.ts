@@ -18,6 +18,7 @@ export const HwptReservedNotZero = reasonKind<{ value: number }>({
   errno: 'EOPNOTSUPP',
   cite: '03 §7.4 step 2',
   say: ({ value }) => `__reserved is ${hex(value)} and must be 0`,
+  advice: 'Set the whole structure to zero before filling it in.',
 })
 
 export const HwptDataContradicts = reasonKind<{ dataType: number; length: number }>({
@@ -39,6 +40,8 @@ export const HwptPtUnknown = reasonKind<{ id: number; found: string | undefined 
     found === undefined
       ? `pt_id ${id} names nothing (which is EINVAL here, not ENOENT)`
       : `pt_id ${id} names a ${found}; an HWPT stands on an IOAS, a nesting parent or a vIOMMU`,
+  advice:
+    'Pass as pt_id an IOAS, a HWPT allocated with NEST_PARENT, or a vIOMMU that still exists.',
 })
 
 export const HwptFlagsUnknown = reasonKind<{ flags: number; allowed: number }>({
@@ -47,6 +50,8 @@ export const HwptFlagsUnknown = reasonKind<{ flags: number; allowed: number }>({
   cite: '03 §7.4 step 6',
   say: ({ flags, allowed }) =>
     `flags ${hex(flags)} has bits beyond ${hex(allowed)}, which is all that this kind of HWPT takes`,
+  advice:
+    'Use the flags of this kind of HWPT only; dirty tracking and NEST_PARENT belong to one that stands on an IOAS.',
 })
 
 export const DriverTakesNoOptions = reasonKind<{ driver: string; flags: number }>({
@@ -55,6 +60,7 @@ export const DriverTakesNoOptions = reasonKind<{ driver: string; flags: number }
   cite: '03 §7.4 IOAS step 1',
   say: ({ driver, flags }) =>
     `the IOMMU driver ${driver} allocates page tables without flags (${hex(flags)}) and data only`,
+  advice: 'Set flags, data_type and data_len to 0, or run on an IOMMU that offers more.',
 })
 
 export const DeviceCannotTrackDirty = reasonKind<{ device: string }>({
@@ -70,6 +76,7 @@ export const ParentTakesNoFaults = reasonKind({
   errno: 'EOPNOTSUPP',
   cite: '03 §7.4 IOAS step 4',
   say: () => 'FAULT_ID_VALID and NEST_PARENT exclude each other',
+  advice: 'Give the fault queue to the nested HWPT, not to its parent.',
 })
 
 export const CoherencyNotEnforceable = reasonKind<{ device: string }>({
@@ -78,6 +85,8 @@ export const CoherencyNotEnforceable = reasonKind<{ device: string }>({
   cite: '03 §9',
   say: ({ device }) =>
     `the IOMMU can enforce cache coherency for ${device}, but not with this page table`,
+  advice:
+    "Make another HWPT for this device, or let IOMMU_HWPT_ALLOC with this device's dev_id choose.",
 })
 
 export const DriverAllocatesNoTables = reasonKind<{ driver: string }>({
@@ -85,6 +94,7 @@ export const DriverAllocatesNoTables = reasonKind<{ driver: string }>({
   errno: 'EOPNOTSUPP',
   cite: '03 §14.3',
   say: ({ driver }) => `the IOMMU driver ${driver} offers no page tables`,
+  advice: 'Use a device behind an IOMMU that translates.',
 })
 
 export const NestingNotOffered = reasonKind<{ driver: string }>({
@@ -93,6 +103,8 @@ export const NestingNotOffered = reasonKind<{ driver: string }>({
   cite: '03 §7.4 step 6',
   say: ({ driver }) =>
     `the IOMMU driver ${driver} has no nested page tables on this kind of parent`,
+  advice:
+    "Ask IOMMU_GET_HW_INFO what the IOMMU can do, and shadow the guest's tables where it cannot nest.",
 })
 
 export const NestedNeedsData = reasonKind({
@@ -120,6 +132,8 @@ export const ViommuOnOtherIommu = reasonKind<{ viommu: number; iommu: string; de
   cite: '03 §7.4 vIOMMU step 1',
   say: ({ viommu, iommu, device }) =>
     `vIOMMU ${viommu} belongs to ${iommu}, and ${device} is behind another IOMMU`,
+  advice:
+    'Make one vIOMMU for each physical IOMMU, and use for each device the one that belongs to its own.',
 })
 
 const ALL_FLAGS =

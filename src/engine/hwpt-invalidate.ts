@@ -19,6 +19,7 @@ export const InvalidateReservedNotZero = reasonKind<{ value: number }>({
   errno: 'EOPNOTSUPP',
   cite: '03 §11.2 step 2',
   say: ({ value }) => `__reserved is ${hex(value)} and must be 0`,
+  advice: 'Set the whole structure to zero before filling it in.',
 })
 
 export const InvalidateArrayInvalid = reasonKind<{
@@ -32,6 +33,8 @@ export const InvalidateArrayInvalid = reasonKind<{
   say: ({ address, entryLength, entries }) =>
     `${entries} entries of ${entryLength} bytes at ${hex(address)}: the address must not be 0, an entry has 1 to ` +
     `${MAX_ENTRY_LENGTH} bytes, and there are at most ${MAX_ENTRIES}`,
+  advice:
+    'Point data_uptr to the array and set entry_len to sizeof one request and entry_num to their number.',
 })
 
 export const InvalidateNotOffered = reasonKind<{ object: string }>({
@@ -39,6 +42,7 @@ export const InvalidateNotOffered = reasonKind<{ object: string }>({
   errno: 'EOPNOTSUPP',
   cite: '03 §11.2 step 5',
   say: ({ object }) => `the IOMMU driver has no invalidation for ${object}`,
+  advice: 'Invalidate a nested HWPT where the driver offers it, or the vIOMMU instead.',
 })
 
 export const InvalidateOfOtherObject = reasonKind<{ object: string }>({
@@ -46,6 +50,7 @@ export const InvalidateOfOtherObject = reasonKind<{ object: string }>({
   errno: 'EINVAL',
   cite: '03 §11.2 step 6',
   say: ({ object }) => `${object} has no caches of the user: only nested HWPTs and vIOMMUs do`,
+  advice: 'Pass the ID of a nested HWPT or of a vIOMMU: changes of an IOAS need no invalidation.',
 })
 
 /** From the first check of its own on, the struct is written back on every outcome (03 §11.3). */

@@ -10,6 +10,7 @@ export const UnknownFlags = reasonKind<{ command: string; flags: number }>({
   errno: 'EOPNOTSUPP',
   cite: '01 §9',
   say: ({ command: name, flags }) => `${name} knows no flags; flags is ${hex(flags)}`,
+  advice: 'Set flags to 0.',
 })
 
 export const ioasAlloc = command(IOMMU_IOAS_ALLOC, ({ context, call, args, respond }) => {

@@ -27,6 +27,7 @@ export const SourceRangeOverflows = reasonKind<{ iova: bigint; length: bigint }>
   errno: 'EOVERFLOW',
   cite: '01 §14 check 6',
   say: ({ iova, length }) => `src_iova ${hex(iova)} + length ${hex(length)} - 1 exceeds 2^64-1`,
+  advice: 'The source range ends at 2^64-1 at the latest: check src_iova and length.',
 })
 
 export const NotCovered = reasonKind<{ ioas: number; at: bigint; start: bigint; length: bigint }>({

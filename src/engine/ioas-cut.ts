@@ -20,6 +20,7 @@ export const CutWhileUnmapping = reasonKind<Cut>({
   errno: 'EBUSY',
   cite: '01 §20.2 step 3',
   say: (cut) => `${sayCut(cut)}: it is being unmapped`,
+  advice: 'Wait until the unmap is through; then there is nothing left to cut.',
 })
 
 export const CutOfDmaBuf = reasonKind<Cut>({
@@ -27,6 +28,7 @@ export const CutOfDmaBuf = reasonKind<Cut>({
   errno: 'EOPNOTSUPP',
   cite: '01 §20.2 step 4',
   say: (cut) => `${sayCut(cut)}: it shows a dma-buf`,
+  advice: 'Unmap the dma-buf and map its parts separately.',
 })
 
 export const CutMisaligned = reasonKind<Cut & { alignment: number }>({
@@ -35,6 +37,7 @@ export const CutMisaligned = reasonKind<Cut & { alignment: number }>({
   cite: '01 §20.2 step 5',
   say: (cut) =>
     `${sayCut(cut)}: the second part would not be aligned to ${hex(cut.alignment)}, the IOAS's alignment`,
+  advice: "Cut at multiples of the IOAS's alignment.",
 })
 
 export const CutWhilePinned = reasonKind<Cut & { pins: number }>({
@@ -42,6 +45,7 @@ export const CutWhilePinned = reasonKind<Cut & { pins: number }>({
   errno: 'EINVAL',
   cite: '01 §20.2 step 7',
   say: (cut) => `${sayCut(cut)}: an emulated device has pages of it pinned`,
+  advice: 'Let the emulated devices unpin first.',
 })
 
 export const CutWithLargePages = reasonKind<Cut>({
@@ -49,6 +53,7 @@ export const CutWithLargePages = reasonKind<Cut>({
   errno: 'EINVAL',
   cite: '01 §20.2 step 8',
   say: (cut) => `${sayCut(cut)}: it may be mapped with large pages`,
+  advice: 'Switch large pages off (IOMMU_OPTION_HUGE_PAGES) before mapping what will be cut.',
 })
 
 export const cutAreas = (ioas: Ioas, points: readonly Iova[]): Result<void> => {

@@ -13,6 +13,8 @@ export const SmallestPageTooLarge = reasonKind<{ smallest: number }>({
   cite: '01 §7.1 step 1',
   say: ({ smallest }) =>
     `the page table's smallest page has ${smallest} bytes, more than a CPU page`,
+  advice:
+    'Such hardware cannot serve this kernel: use a platform whose IOMMU has pages of 4096 bytes.',
 })
 
 export const addDomain = (

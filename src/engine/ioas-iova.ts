@@ -24,6 +24,7 @@ export const IovaOverflows = reasonKind<{ iova: bigint; length: bigint }>({
   cite: '01 §12.2 step 5.2',
   say: ({ iova, length }) =>
     `${hex(length)} bytes from IOVA ${hex(iova)} on reach beyond the 64-bit address space`,
+  advice: 'Choose an IOVA and a length that end at 2^64-1 at the latest.',
 })
 
 export const MapMeetsReserved = reasonKind<{
@@ -59,6 +60,7 @@ export const AutomaticTooLong = reasonKind<{ length: bigint }>({
   errno: 'EOVERFLOW',
   cite: '01 §12.3 step 1',
   say: ({ length }) => `no IOVA is chosen for ${hex(length)} bytes: 2^63-2 is the most`,
+  advice: 'Map less at once.',
 })
 
 export const AutomaticMisaligned = reasonKind<{ address: bigint; alignment: number }>({

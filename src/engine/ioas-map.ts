@@ -20,6 +20,8 @@ export const UnknownMapFlags = reasonKind<{ flags: number }>({
   errno: 'EOPNOTSUPP',
   cite: '01 §12.1 check 1',
   say: ({ flags }) => `the flags ${hex(flags)} have bits beyond FIXED_IOVA, WRITEABLE and READABLE`,
+  advice:
+    'Use only IOMMU_IOAS_MAP_FIXED_IOVA, IOMMU_IOAS_MAP_WRITEABLE and IOMMU_IOAS_MAP_READABLE.',
 })
 
 export const ReservedFieldSet = reasonKind<{ value: number }>({
@@ -35,6 +37,8 @@ export const ValueIsMax = reasonKind<{ field: string }>({
   errno: 'EOVERFLOW',
   cite: '01 §12.1 check 2',
   say: ({ field }) => `${field} is 2^64-1`,
+  advice:
+    'An all-ones value is most often an error code or a variable that was never set: look where it comes from.',
 })
 
 export const NoPermission = reasonKind({
@@ -42,6 +46,7 @@ export const NoPermission = reasonKind({
   errno: 'EINVAL',
   cite: '01 §12.1 check 3',
   say: () => 'neither WRITEABLE nor READABLE is asked for',
+  advice: 'Set IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE or both.',
 })
 
 export const MemoryOverflows = reasonKind<{ va: bigint; length: bigint }>({
@@ -49,6 +54,7 @@ export const MemoryOverflows = reasonKind<{ va: bigint; length: bigint }>({
   errno: 'EOVERFLOW',
   cite: '01 §12.2 step 1',
   say: ({ va, length }) => `${hex(va)} + ${hex(length)} does not fit 64 bits`,
+  advice: 'Check user_va and length: no process has memory there.',
 })
 
 export const LengthZero = reasonKind({
@@ -56,6 +62,7 @@ export const LengthZero = reasonKind({
   errno: 'EINVAL',
   cite: '01 §12.2 step 2, §13 check 5, §14 check 5, §15 step 3',
   say: () => 'length is 0',
+  advice: 'Set length to the number of bytes, and leave the call out where there are none.',
 })
 
 export const LengthTooLarge = reasonKind<{ length: bigint }>({
@@ -63,6 +70,7 @@ export const LengthTooLarge = reasonKind<{ length: bigint }>({
   errno: 'EINVAL',
   cite: '01 §12.2 step 2',
   say: ({ length }) => `length ${hex(length)} is above 0xffffffffffffefff`,
+  advice: 'Map what the program has: no process has that much memory.',
 })
 
 export const LengthMisaligned = reasonKind<{ length: bigint; alignment: number }>({
@@ -71,6 +79,8 @@ export const LengthMisaligned = reasonKind<{ length: bigint; alignment: number }
   cite: '01 §12.2 step 4',
   say: ({ length, alignment }) =>
     `length ${hex(length)} is not a multiple of ${hex(alignment)}, the IOAS's alignment`,
+  advice:
+    'Round length up to the alignment that IOMMU_IOAS_IOVA_RANGES reports; it rises when devices attach.',
 })
 
 export const MemoryMisaligned = reasonKind<{ address: bigint; alignment: number }>({
@@ -79,6 +89,8 @@ export const MemoryMisaligned = reasonKind<{ address: bigint; alignment: number 
   cite: '01 §12.2 step 6',
   say: ({ address, alignment }) =>
     `the memory starts at ${hex(address)}, whose offset in its page is not a multiple of ${hex(alignment)}, the IOAS's alignment`,
+  advice:
+    'Allocate the buffer at the alignment that IOMMU_IOAS_IOVA_RANGES reports, as by mmap or posix_memalign.',
 })
 
 export const SourceTooLarge = reasonKind<{ address: bigint; length: bigint }>({
@@ -87,6 +99,7 @@ export const SourceTooLarge = reasonKind<{ address: bigint; length: bigint }>({
   cite: '01 §12.2, pathological lengths',
   say: ({ address, length }) =>
     `${hex(length)} bytes from ${hex(address)} on are more pages than there are`,
+  advice: 'Map what the program has: no process has that much memory.',
 })
 
 export const FileRangeOverflows = reasonKind<{ start: bigint; length: bigint }>({
@@ -94,6 +107,7 @@ export const FileRangeOverflows = reasonKind<{ start: bigint; length: bigint }>(
   errno: 'EOVERFLOW',
   cite: '01 §13 check 6',
   say: ({ start, length }) => `start ${hex(start)} + length ${hex(length)} - 1 exceeds 2^64-1`,
+  advice: 'Check start and length: no file reaches there.',
 })
 
 export const NotADescriptor = reasonKind<{ fd: number }>({
@@ -101,6 +115,7 @@ export const NotADescriptor = reasonKind<{ fd: number }>({
   errno: 'EBADF',
   cite: '01 §13 check 7',
   say: ({ fd }) => `${fd} is not an open descriptor of the caller (O_PATH ones do not count)`,
+  advice: 'Pass an open descriptor of a memfd, of a file in tmpfs or hugetlbfs, or of a dma-buf.',
 })
 
 export const BeyondDmaBuf = reasonKind<{ start: bigint; length: bigint; size: bigint }>({
@@ -109,6 +124,7 @@ export const BeyondDmaBuf = reasonKind<{ start: bigint; length: bigint; size: bi
   cite: '01 §13.2 check 1',
   say: ({ start, length, size }) =>
     `the range of ${hex(length)} bytes at ${hex(start)} is not within the dma-buf of ${hex(size)} bytes`,
+  advice: 'Map a range within the dma-buf; lseek(fd, 0, SEEK_END) tells its size.',
 })
 
 export const FileNotPinnable = reasonKind<{ name: string }>({
@@ -117,6 +133,7 @@ export const FileNotPinnable = reasonKind<{ name: string }>({
   cite: '01 §13.1',
   say: ({ name }) =>
     `${name} is not shared memory: only memfd, tmpfs and hugetlbfs files have pages for DMA`,
+  advice: 'Put the memory into a memfd, or map it by its address with IOMMU_IOAS_MAP.',
 })
 
 const {

@@ -28,6 +28,7 @@ export const RangeUnreadable = reasonKind<{ element: number; address: bigint }>(
   cite: '01 §11 step 3',
   say: ({ element, address }) =>
     `element ${element} of the array, at ${hex(address)}, is not in readable memory of the caller`,
+  advice: 'Point allowed_iovas to num_iovas elements in readable memory.',
 })
 
 export const RangeEmpty = reasonKind<{ element: number; start: bigint; last: bigint }>({
@@ -45,6 +46,7 @@ export const RangesOverlap = reasonKind<{ element: number; range: IovaRange; oth
   cite: '01 §11 step 3',
   say: ({ element, range, other }) =>
     `element ${element}, ${printRange(range.start, range.last)}, overlaps the earlier ${printRange(other.start, other.last)}`,
+  advice: 'Merge the ranges, or sort out which of them is meant.',
 })
 
 export const AllowedMeetsReserved = reasonKind<{

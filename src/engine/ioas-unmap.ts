@@ -16,6 +16,8 @@ export const UnmapOverflows = reasonKind<{ iova: bigint; length: bigint }>({
   errno: 'EOVERFLOW',
   cite: '01 §15 step 3',
   say: ({ iova, length }) => `iova ${hex(iova)} + length ${hex(length)} - 1 exceeds 2^64-1`,
+  advice:
+    'Unmap a range that ends at 2^64-1 at the latest; iova 0 with length 2^64-1 unmaps everything.',
 })
 
 export const NothingMapped = reasonKind<{ start: bigint; last: bigint }>({
@@ -23,6 +25,7 @@ export const NothingMapped = reasonKind<{ start: bigint; last: bigint }>({
   errno: 'ENOENT',
   cite: '01 §15 step 3',
   say: ({ start, last }) => `nothing is mapped in ${printRange(start, last)}`,
+  advice: 'Unmap what IOMMU_IOAS_MAP returned, once: keep the iova that it wrote back.',
 })
 
 export const AreaLocked = reasonKind<{ area: IovaRange; locks: number }>({

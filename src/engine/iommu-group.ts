@@ -37,6 +37,7 @@ export const GroupOffItsDefault = reasonKind<{ group: number }>({
   cite: '03 §3.2',
   say: ({ group }) =>
     `IOMMU group ${group} has no owner but does not run on its default translation, or uses PASIDs`,
+  advice: "Let the kernel driver release the group's devices first.",
 })
 
 export const GroupNeedsDirectMap = reasonKind<{
@@ -51,6 +52,8 @@ export const GroupNeedsDirectMap = reasonKind<{
     `firmware demands a permanent 1:1 map of ${hex(region.start)}-${hex(
       region.start + region.length - 1n,
     )} for ${device}, so no device of IOMMU group ${group} can be given away`,
+  advice:
+    'Such devices must stay with the kernel, unless firmware can be told to drop the demand (RMRR).',
 })
 
 export const GroupOnForeignTranslation = reasonKind<{ group: number }>({
@@ -59,6 +62,7 @@ export const GroupOnForeignTranslation = reasonKind<{ group: number }>({
   cite: '03 §5.3 step 4.4',
   say: ({ group }) =>
     `IOMMU group ${group} is neither on its default nor on a blocking translation`,
+  advice: 'Detach what else uses the group, such as another container or another process.',
 })
 
 export const DomainOfOtherDriver = reasonKind<{
@@ -71,6 +75,8 @@ export const DomainOfOtherDriver = reasonKind<{
   cite: '03 §5.3 step 4.5, §6.3 step 4.4',
   say: ({ group, domainDriver, driver }) =>
     `the page table was made by the IOMMU driver ${domainDriver}, but IOMMU group ${group} is served by ${driver}`,
+  advice:
+    'Use an HWPT for the devices of one IOMMU only, or attach to the IOAS and let the kernel choose one.',
 })
 
 export const GroupMemberInReset = reasonKind<{ device: string }>({
@@ -86,6 +92,8 @@ export const NoPasidOperation = reasonKind<{ driver: string }>({
   errno: 'EOPNOTSUPP',
   cite: '03 §6.3 step 4.3, §6.4 step 4',
   say: ({ driver }) => `the IOMMU driver ${driver} cannot put this page table on a PASID`,
+  advice:
+    'Use PASIDs only where VFIO_DEVICE_FEATURE or IOMMU_GET_HW_INFO reports them, and with page tables that the driver takes for them.',
 })
 
 export const PasidOutOfRange = reasonKind<{ pasid: Pasid; device: string; maxPasids: number }>({

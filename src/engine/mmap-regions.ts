@@ -31,6 +31,7 @@ export const MmapExecutable = reasonKind({
   errno: 'EPERM',
   cite: '04 §9 check 2',
   say: () => 'the regions of an iommufd cannot be mapped with PROT_EXEC',
+  advice: 'Map it with PROT_READ and PROT_WRITE only.',
 })
 
 export const MmapNoRegion = reasonKind<{ offset: FileOffset }>({
@@ -60,6 +61,7 @@ export const RegionLengthInvalid = reasonKind<{ length: number }>({
   errno: 'EINVAL',
   cite: '03 §14.5',
   say: ({ length }) => `a region of ${length} bytes is not a positive number of whole pages`,
+  advice: 'A driver offers whole pages: round the region up.',
 })
 
 /** Memory of a region until (and unless) the host backs it with pages that clients map. */

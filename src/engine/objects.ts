@@ -29,6 +29,7 @@ export const NoFreeId = reasonKind({
   errno: 'EBUSY',
   cite: '01 §5.1',
   say: () => 'all 2147483647 object IDs of this context are taken',
+  advice: 'Destroy objects that are not needed any more: this many are most likely a leak.',
 })
 
 export const AllocateObjectFails = reasonKind({
@@ -36,6 +37,8 @@ export const AllocateObjectFails = reasonKind({
   errno: 'ENOMEM',
   cite: '05 §A.11',
   say: () => 'no memory for the object (injected failure)',
+  advice:
+    'This failure was injected: make sure that the program frees what it has and passes the error on.',
 })
 
 export const NoSuchObject = reasonKind<{ id: number; wanted: string; found: string | undefined }>({
@@ -54,6 +57,8 @@ export const LookUpFails = reasonKind<{ id: number }>({
   errno: 'ENOENT',
   cite: '05 §A.11',
   say: ({ id }) => `the look-up of ID ${id} was made to fail (injected failure)`,
+  advice:
+    'This failure was injected: make sure that the program frees what it has and passes the error on.',
 })
 
 export const ObjectInUse = reasonKind<{

@@ -13,6 +13,7 @@ export const UnknownOption = reasonKind<{ option: number }>({
   errno: 'EOPNOTSUPP',
   cite: '01 §8 check 2',
   say: ({ option }) => `there is no option ${option}`,
+  advice: 'Use IOMMU_OPTION_RLIMIT_MODE or IOMMU_OPTION_HUGE_PAGES.',
 })
 
 export const UnknownOptionOp = reasonKind<{ op: number }>({
@@ -20,6 +21,7 @@ export const UnknownOptionOp = reasonKind<{ op: number }>({
   errno: 'EOPNOTSUPP',
   cite: '01 §8.1 step 4, §8.2 step 6',
   say: ({ op }) => `op ${op} is neither SET (0) nor GET (1)`,
+  advice: 'Use IOMMU_OPTION_OP_SET or IOMMU_OPTION_OP_GET.',
 })
 
 export const OptionOfContext = reasonKind<{ object: number }>({
@@ -27,6 +29,7 @@ export const OptionOfContext = reasonKind<{ object: number }>({
   errno: 'EOPNOTSUPP',
   cite: '01 §8.1 step 1',
   say: ({ object }) => `RLIMIT_MODE belongs to the context; object_id is ${object}, not 0`,
+  advice: 'Set object_id to 0 for options of the context.',
 })
 
 export const NeedsSysResource = reasonKind({
@@ -34,6 +37,7 @@ export const NeedsSysResource = reasonKind({
   errno: 'EPERM',
   cite: '01 §8.1 step 3.1',
   say: () => 'the caller does not have CAP_SYS_RESOURCE in the initial user namespace',
+  advice: 'Give the program CAP_SYS_RESOURCE, or leave the accounting as it is.',
 })
 
 export const ContextHasObjects = reasonKind<{ objects: number }>({
@@ -49,6 +53,7 @@ export const BadOptionValue = reasonKind<{ value: bigint }>({
   errno: 'EINVAL',
   cite: '01 §8.1 step 3.3, §8.2 step 5',
   say: ({ value }) => `val64 is ${value}; only 0 and 1 mean something`,
+  advice: 'Set val64 to 0 or 1.',
 })
 
 const { IOMMU_OPTION_OP_SET: SET, IOMMU_OPTION_OP_GET: GET } = IOMMUFD_OPTION_OPS

@@ -24,6 +24,8 @@ export const PinFails = reasonKind({
   errno: 'EFAULT',
   cite: '05 §A.11',
   say: () => 'pinning pages was made to fail (injected failure)',
+  advice:
+    'This failure was injected: make sure that the program frees what it has and passes the error on.',
 })
 
 export const ChargeFails = reasonKind({
@@ -31,6 +33,8 @@ export const ChargeFails = reasonKind({
   errno: 'ENOMEM',
   cite: '05 §A.11',
   say: () => 'charging pages was made to fail (injected failure)',
+  advice:
+    'This failure was injected: make sure that the program treats it as it would a locked-memory limit.',
 })
 
 export const BatchFails = reasonKind({
@@ -38,6 +42,8 @@ export const BatchFails = reasonKind({
   errno: 'ENOMEM',
   cite: '05 §A.11',
   say: () => 'no memory for a temporary buffer (injected failure)',
+  advice:
+    'This failure was injected: make sure that the program frees what it has and passes the error on.',
 })
 
 export const AddressSpaceGone = reasonKind<{ pid: number; name: string; va: bigint }>({

@@ -24,7 +24,7 @@ export interface ReasonKind<Fields> {
   readonly cite: string
   /** What was wrong, as a clause that completes "IOAS_MAP failed with EEXIST: ...". */
   readonly say: (fields: Fields) => string
-  /** What the caller can do about it; one sentence. */
+  /** What the caller can do about it; one sentence. A test sees to it that every reason of ours has one. */
   readonly advice?: string
 }
 

@@ -18,6 +18,7 @@ export const SoftwareMsiWindowFull = reasonKind<{ doorbell: PhysAddr }>({
   cite: '03 §5.6',
   say: ({ doorbell }) =>
     `the context maps ${MAX_PAGES} interrupt doorbell pages already; there is no place for ${hex(doorbell)}`,
+  advice: 'Use fewer interrupt controllers from one context, or several contexts.',
 })
 
 /** Which doorbell page has which IOVA, for the life of a context. */

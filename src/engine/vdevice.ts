@@ -13,6 +13,8 @@ export const VdeviceOnOtherIommu = reasonKind<{ viommu: number; iommu: string; d
   cite: '04 §6.2 check 4',
   say: ({ viommu, iommu, device }) =>
     `vIOMMU ${viommu} is a slice of ${iommu}, and ${device} is behind another IOMMU`,
+  advice:
+    'Make one vIOMMU for each physical IOMMU, and use for each device the one that belongs to its own.',
 })
 
 export const VdeviceOfUnbindingDevice = reasonKind<{ device: string }>({
@@ -20,6 +22,8 @@ export const VdeviceOfUnbindingDevice = reasonKind<{ device: string }>({
   errno: 'ENOENT',
   cite: '04 §6.2 check 5',
   say: ({ device }) => `${device} is being unbound`,
+  advice:
+    'Allocate vDEVICEs while the device is bound, and not from another thread while its file is being closed.',
 })
 
 export const DeviceHasVdevice = reasonKind<{ device: string; vdevice: number; viommu: number }>({
@@ -37,6 +41,7 @@ export const VirtIdTaken = reasonKind<{ viommu: number; virtId: bigint; vdevice:
   cite: '04 §6.2 check 8',
   say: ({ viommu, virtId, vdevice }) =>
     `virt_id ${hex(virtId)} of vIOMMU ${viommu} belongs to vDEVICE ${vdevice}`,
+  advice: 'Give each device of a vIOMMU a virt_id of its own, or destroy the earlier vDEVICE.',
 })
 
 export class Vdevice extends KernelObject {

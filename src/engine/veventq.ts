@@ -36,6 +36,8 @@ export const VeventqFlagsOrType = reasonKind<{
       : reserved !== 0
         ? `__reserved ${hex(reserved)} must be 0`
         : `type ${eventType} (default) is no event type`,
+  advice:
+    'Set flags and __reserved to 0 and type to the event type of the hardware, such as IOMMU_VEVENTQ_TYPE_ARM_SMMUV3.',
 })
 
 export const VeventqDepth = reasonKind<{ depth: number }>({
@@ -43,6 +45,7 @@ export const VeventqDepth = reasonKind<{ depth: number }>({
   errno: 'EINVAL',
   cite: '04 §7.2 check 2',
   say: ({ depth }) => `veventq_depth ${depth} is not between 1 and ${MAX_DEPTH}`,
+  advice: 'Set veventq_depth to the number of events that may wait, at least 1.',
 })
 
 export const VeventqOfTypeExists = reasonKind<{
@@ -81,6 +84,8 @@ export const EventBufferUnwritable = reasonKind<{ address: UserVa; length: numbe
   cite: '04 §7.5 step 2',
   say: ({ address, length }) =>
     `the ${length} bytes of the event cannot be written to ${hex(address)}`,
+  advice:
+    'Read into a buffer in writable memory; the event stays in the queue until it has been read.',
 })
 
 export const EventFileNotWritable = reasonKind({
@@ -88,6 +93,7 @@ export const EventFileNotWritable = reasonKind({
   errno: 'EINVAL',
   cite: '04 §7.5',
   say: () => 'a virtual event queue takes no writes, although its file is open for writing',
+  advice: 'Only read from it; responses to page faults are written to the file of a fault queue.',
 })
 
 export const EventEmpty = reasonKind({
@@ -95,6 +101,7 @@ export const EventEmpty = reasonKind({
   errno: 'EINVAL',
   cite: '04 Appendix B',
   say: () => 'an event needs a payload',
+  advice: 'Pass the bytes of the event.',
 })
 
 interface QueuedEvent {

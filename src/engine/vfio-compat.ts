@@ -26,6 +26,7 @@ export const SetIommuNeedsRawIo = reasonKind<{ pid: number }>({
   errno: 'EPERM',
   cite: '02 §3.3 step 1',
   say: ({ pid }) => `process ${pid} lacks CAP_SYS_RAWIO, which VFIO_NOIOMMU_IOMMU takes`,
+  advice: 'Run it with CAP_SYS_RAWIO, or use a device behind an IOMMU with VFIO_TYPE1v2_IOMMU.',
 })
 
 export const SetIommuUnknownType = reasonKind<{ type: bigint; noIommu: boolean }>({

@@ -21,6 +21,8 @@ export const MapDmaUnknownFlags = reasonKind<{ flags: number }>({
   cite: '02 §3.5 step 2',
   say: ({ flags }) =>
     `flags ${hex(flags)} has bits beside READ (1) and WRITE (2)${(flags & 4) !== 0 ? '; VADDR (4) is only served by the native container' : ''}`,
+  advice:
+    'Use only VFIO_DMA_MAP_FLAG_READ and VFIO_DMA_MAP_FLAG_WRITE, and ask VFIO_CHECK_EXTENSION before using more.',
 })
 
 export const MapDmaVaddrWraps = reasonKind<{ vaddr: UserVa; size: bigint }>({
@@ -29,6 +31,7 @@ export const MapDmaVaddrWraps = reasonKind<{ vaddr: UserVa; size: bigint }>({
   cite: '02 §3.5 step 4',
   say: ({ vaddr, size }) =>
     `vaddr ${hex(vaddr)} and size ${hex(size)} add up to 2^64 or more; here an end of exactly 2^64 counts as overflow too`,
+  advice: 'Check vaddr and size: no process has memory there.',
 })
 
 export const UnmapDmaUnknownFlags = reasonKind<{ flags: number }>({
@@ -37,6 +40,8 @@ export const UnmapDmaUnknownFlags = reasonKind<{ flags: number }>({
   cite: '02 §3.6 step 2',
   say: ({ flags }) =>
     `flags ${hex(flags)} has bits beside ALL (2); GET_DIRTY_BITMAP (1) and VADDR (4) are only served by the native container`,
+  advice:
+    'Use only VFIO_DMA_UNMAP_FLAG_ALL; with an iommufd, dirty pages are read by IOMMU_HWPT_GET_DIRTY_BITMAP.',
 })
 
 export const UnmapDmaAllTakesNoRange = reasonKind<{ iova: Iova; size: bigint }>({
@@ -45,6 +50,7 @@ export const UnmapDmaAllTakesNoRange = reasonKind<{ iova: Iova; size: bigint }>(
   cite: '02 §3.6 step 4',
   say: ({ iova, size }) =>
     `with ALL, iova and size must be 0; they are ${hex(iova)} and ${hex(size)}`,
+  advice: 'Set iova and size to 0 with VFIO_DMA_UNMAP_FLAG_ALL.',
 })
 
 export const UnmapDmaNothing = reasonKind({
@@ -52,6 +58,7 @@ export const UnmapDmaNothing = reasonKind({
   errno: 'EINVAL',
   cite: '02 §3.6 step 6',
   say: () => 'size is 0',
+  advice: 'Set size to the size of the mapping, or use VFIO_DMA_UNMAP_FLAG_ALL for everything.',
 })
 
 export const UnmapDmaWraps = reasonKind<{ iova: Iova; size: bigint }>({
@@ -59,6 +66,7 @@ export const UnmapDmaWraps = reasonKind<{ iova: Iova; size: bigint }>({
   errno: 'EOVERFLOW',
   cite: '02 §3.6 step 6',
   say: ({ iova, size }) => `iova ${hex(iova)} and size ${hex(size)} pass the end of 64 bits`,
+  advice: 'Unmap a range that ends at 2^64-1 at the latest.',
 })
 
 const { VFIO_DMA_MAP_FLAG_READ: READ, VFIO_DMA_MAP_FLAG_WRITE: WRITE } = VFIO_DMA_MAP_FLAGS

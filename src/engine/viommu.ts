@@ -26,6 +26,8 @@ export const ViommuFlagsOrType = reasonKind<{ flags: number; viommuType: number 
     flags !== 0
       ? `flags ${hex(flags)} must be 0`
       : `type ${viommuType} (default) is no vIOMMU type`,
+  advice:
+    'Set flags to 0 and type to the vIOMMU type of the hardware, such as IOMMU_VIOMMU_TYPE_ARM_SMMUV3.',
 })
 
 export const ViommuTypeNotOffered = reasonKind<{
@@ -38,6 +40,8 @@ export const ViommuTypeNotOffered = reasonKind<{
   cite: '04 §5 check 3',
   say: ({ viommuType, device, driver }) =>
     `the IOMMU driver ${driver} of ${device} has no vIOMMU of type ${hex(viommuType)}`,
+  advice:
+    'Ask IOMMU_GET_HW_INFO which hardware it is, and allocate the vIOMMU type that belongs to it.',
 })
 
 export const ViommuParentNotNesting = reasonKind<{ hwpt: number }>({
@@ -54,6 +58,8 @@ export const NoEventQueueOfType = reasonKind<{ viommu: number; eventType: number
   cite: '04 §7.3',
   say: ({ viommu, eventType }) =>
     `vIOMMU ${viommu} has no event queue of type ${hex(eventType)}; the event is not kept`,
+  advice:
+    'Allocate an event queue of that type (IOMMU_VEVENTQ_ALLOC) before the guest can cause events.',
 })
 
 /** Its driver sees it as `ViommuServices`. */

@@ -34,6 +34,7 @@ const NotReadable = reasonKind<{ page: number; process: string }>({
   cite: '01 §17.2',
   say: ({ page, process }) =>
     `the memory at 0x${(page * PAGE_SIZE).toString(16)} in ${process} may not be read`,
+  advice: 'Map memory with PROT_READ; memory from memfd_secret cannot be used for DMA at all.',
 })
 const DeviceMemory = reasonKind<{ page: number; process: string; name: string }>({
   code: 'page-is-device-memory',

@@ -40,12 +40,14 @@ const NoRoom = reasonKind<{ name: string }>({
   errno: 'ENOSPC',
   cite: '01 §13.1',
   say: ({ name }) => `the holes of ${name} cannot be filled: its file system is full`,
+  advice: 'Make room in the file system, or fill the file (fallocate) before it is mapped.',
 })
 const NoPages = reasonKind<{ name: string }>({
   code: 'file-no-memory',
   errno: 'ENOMEM',
   cite: '01 §13.1',
   say: ({ name }) => `the holes of ${name} cannot be filled: there are not enough free pages`,
+  advice: 'Reserve enough huge pages (vm.nr_hugepages), or use a smaller file.',
 })
 
 export const foreignFile = (

@@ -25,6 +25,7 @@ export const LpaeMisaligned = reasonKind<MapFields & { granule: bigint }>({
   errno: 'EINVAL',
   cite: '07 §1.6, ARM row 1',
   say: ({ granule }) => `the IOVA, the address or the length is not a multiple of ${granule}`,
+  advice: 'Align IOVA, address and length to the granule of the page table.',
 })
 
 export const LpaeItemTaken = reasonKind<MapFields & { taken: Iova }>({
@@ -32,6 +33,7 @@ export const LpaeItemTaken = reasonKind<MapFields & { taken: Iova }>({
   errno: 'EEXIST',
   cite: '07 §1.6, ARM row 4',
   say: ({ taken }) => `IOVA 0x${taken.toString(16)} is mapped already`,
+  advice: 'Unmap the range first.',
 })
 
 export class LpaeTable extends PageTable {

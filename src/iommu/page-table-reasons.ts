@@ -23,6 +23,8 @@ export const TableOutputTooWide = reasonKind<MapCall & { outputBits: number }>({
   errno: 'ERANGE',
   cite: '07 §1.6 row 2',
   say: (c) => `${call(c)}: the physical address has more than ${c.outputBits} bits`,
+  advice:
+    'This is a fault of the simulation: physical memory must lie within what the IOMMU can address.',
 })
 
 export const TableProtectionNotExpressible = reasonKind<MapCall & { format: string }>({
@@ -39,6 +41,7 @@ export const TableMapEmpty = reasonKind<MapCall>({
   errno: 'EINVAL',
   cite: '07 §1.6 row 4',
   say: (c) => `${call(c)}: there is nothing to map`,
+  advice: 'Map at least one page.',
 })
 
 export const TableMapWraps = reasonKind<MapCall>({
@@ -46,6 +49,7 @@ export const TableMapWraps = reasonKind<MapCall>({
   errno: 'EOVERFLOW',
   cite: '07 §1.6 row 5',
   say: (c) => `${call(c)}: the range ends beyond 2^64`,
+  advice: 'Map a range that ends at 2^64-1 at the latest.',
 })
 
 export const TableMapMisaligned = reasonKind<MapCall & { pageSizes: bigint }>({
@@ -53,6 +57,7 @@ export const TableMapMisaligned = reasonKind<MapCall & { pageSizes: bigint }>({
   errno: 'ENXIO',
   cite: '07 §1.6 row 6',
   say: (c) => `${call(c)}: no page size of ${hex(c.pageSizes)} fits there`,
+  advice: 'Align IOVA, address and length to the smallest page of the page table.',
 })
 
 export const TableOutOfReach = reasonKind<MapCall & { iovaBits: number }>({
@@ -60,6 +65,7 @@ export const TableOutOfReach = reasonKind<MapCall & { iovaBits: number }>({
   errno: 'ERANGE',
   cite: '07 §1.6 row 7',
   say: (c) => `${call(c)}: the table translates ${c.iovaBits}-bit addresses only`,
+  advice: 'Stay within the ranges that IOMMU_IOAS_IOVA_RANGES reports after attaching.',
 })
 
 export const TableItemTaken = reasonKind<MapCall & { taken: Iova }>({
@@ -67,6 +73,7 @@ export const TableItemTaken = reasonKind<MapCall & { taken: Iova }>({
   errno: 'EADDRINUSE',
   cite: '07 §1.6 row 8',
   say: (c) => `${call(c)}: IOVA ${hex(c.taken)} is mapped already`,
+  advice: 'Unmap the range first.',
 })
 
 export const TableMemoryExhausted = reasonKind<MapCall>({
@@ -74,4 +81,6 @@ export const TableMemoryExhausted = reasonKind<MapCall>({
   errno: 'ENOMEM',
   cite: '07 §1.6 row 9',
   say: (c) => `${call(c)}: no memory is left for page tables`,
+  advice:
+    'Unmap what is not needed any more, or map larger, aligned pieces, which take fewer tables.',
 })

@@ -18,6 +18,7 @@ export const AttachUnknownFlags = reasonKind<{ request: string; flags: number }>
   errno: 'EINVAL',
   cite: '02 §5.5 step 3, §5.6 step 3',
   say: ({ request, flags }) => `${request} with flags ${hex(flags)}: only PASID (1) is known`,
+  advice: 'Set flags to 0 or to VFIO_DEVICE_ATTACH_PASID.',
 })
 
 export const AttachPasidNotOffered = reasonKind<{ driver: string }>({
@@ -34,6 +35,7 @@ export const AttachPasidNotProvided = reasonKind<{ request: string; argsz: numbe
   cite: '02 §5.5 step 5, §5.6 step 5',
   say: ({ request, argsz, end }) =>
     `${request} with the PASID flag takes ${end} bytes, argsz says ${argsz}`,
+  advice: 'Set argsz to sizeof the structure, with its member pasid.',
 })
 
 const ATTACH = VFIO_DEVICE_ATTACH_IOMMUFD_PT

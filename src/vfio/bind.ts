@@ -17,6 +17,8 @@ export const BindBadArguments = reasonKind<{ iommufd: Fd; flags: number }>({
     iommufd < 0
       ? `the iommufd descriptor is ${iommufd}`
       : `flags ${hex(flags)} has bits beside TOKEN (1)`,
+  advice:
+    'Pass the descriptor of an open iommufd; set flags to 0 or to VFIO_DEVICE_BIND_FLAG_TOKEN.',
 })
 
 export const BindOnGroupFile = reasonKind<{ device: string }>({
@@ -42,6 +44,7 @@ export const BindAgain = reasonKind<{ device: string }>({
   errno: 'EINVAL',
   cite: '02 §5.4 step 8',
   say: ({ device }) => `this file of ${device} is bound already, for as long as it is open`,
+  advice: 'Bind each device file once; closing it unbinds.',
 })
 
 export const BindTokenNotKnown = reasonKind<{ driver: string }>({
@@ -57,6 +60,7 @@ export const BindIommufdNotOpen = reasonKind<{ fd: Fd }>({
   errno: 'EBADF',
   cite: '02 §5.4 step 10',
   say: ({ fd }) => `descriptor ${fd} is not open`,
+  advice: 'Pass the descriptor of an open iommufd.',
 })
 
 export const BindNotAnIommufd = reasonKind<{ fd: Fd; what: string }>({

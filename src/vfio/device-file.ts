@@ -31,6 +31,7 @@ export const DriverLacksOperation = reasonKind<{ driver: string; operation: stri
   errno: 'EINVAL',
   cite: '02 §1.3, §5.3 step 6',
   say: ({ driver, operation }) => `the driver ${driver} does not offer ${operation}`,
+  advice: 'Ask VFIO_DEVICE_GET_INFO what kind of device it is, and use what its driver offers.',
 })
 
 export class DeviceFile implements OpenFile {

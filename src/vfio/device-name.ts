@@ -12,6 +12,7 @@ export const DeviceNameTooLong = reasonKind({
   errno: 'EINVAL',
   cite: '02 §4.6 step 1',
   say: () => `the device name has no zero byte within ${LONGEST} bytes`,
+  advice: "Pass the device's name as a string, such as 0000:06:0d.0.",
 })
 
 export const readDeviceName = (call: Call, address: UserVa): Result<string> => {

@@ -34,6 +34,7 @@ export const NoIommuNeedsRawIo = reasonKind<{ pid: number }>({
   errno: 'EPERM',
   cite: '02 §4.6 step 5',
   say: ({ pid }) => `process ${pid} lacks CAP_SYS_RAWIO, which a device without IOMMU takes`,
+  advice: 'Run it with CAP_SYS_RAWIO, or use a device behind an IOMMU.',
 })
 
 export const NoIommuWithCompatIoas = reasonKind<{ ioas: ObjectId }>({

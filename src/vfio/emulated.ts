@@ -18,6 +18,7 @@ export const DmaOfClosedDevice = reasonKind<{ device: string }>({
   errno: 'EINVAL',
   cite: '02 §5.13',
   say: ({ device }) => `${device} is not bound to an iommufd`,
+  advice: 'Bind the device to an iommufd and attach it before it does DMA.',
 })
 
 export const PinWithoutUnmapHook = reasonKind<{ device: string }>({
@@ -25,6 +26,7 @@ export const PinWithoutUnmapHook = reasonKind<{ device: string }>({
   errno: 'EINVAL',
   cite: '02 §5.13',
   say: ({ device }) => `the driver of ${device} has no unmap hook, so it may not pin`,
+  advice: 'A driver that pins pages must offer an unmap hook (dma_unmap).',
 })
 
 export const PinOfNothing = reasonKind({
@@ -32,6 +34,7 @@ export const PinOfNothing = reasonKind({
   errno: 'EINVAL',
   cite: '02 §5.13',
   say: () => 'a pin of 0 pages',
+  advice: 'Pin at least one page.',
 })
 
 const PAGE_SIZE = 4096n

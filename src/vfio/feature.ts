@@ -23,6 +23,7 @@ export const FeatureUnknownFlags = reasonKind<{ flags: number }>({
   errno: 'EINVAL',
   cite: '02 §5.10 step 3',
   say: ({ flags }) => `flags ${hex(flags)} has bits beside the index, GET, SET and PROBE`,
+  advice: "Use the feature's index with VFIO_DEVICE_FEATURE_GET, SET and PROBE only.",
 })
 
 export const FeatureGetAndSet = reasonKind<{ flags: number }>({
@@ -30,6 +31,7 @@ export const FeatureGetAndSet = reasonKind<{ flags: number }>({
   errno: 'EINVAL',
   cite: '02 §5.10 step 4',
   say: ({ flags }) => `flags ${hex(flags)} asks to GET and to SET at once without PROBE`,
+  advice: 'GET and SET in two calls; with PROBE both can be asked for at once.',
 })
 
 export const FeatureNotOffered = reasonKind<{ driver: string; index: number }>({
@@ -37,6 +39,8 @@ export const FeatureNotOffered = reasonKind<{ driver: string; index: number }>({
   errno: 'ENOTTY',
   cite: '02 §5.10 step 5',
   say: ({ driver, index }) => `the driver ${driver} has no feature ${index} for this device`,
+  advice:
+    'Ask with VFIO_DEVICE_FEATURE_PROBE first, and do without the feature where it is missing.',
 })
 
 export const FeatureNeedsPrecopy = reasonKind<{ driver: string }>({
@@ -44,6 +48,7 @@ export const FeatureNeedsPrecopy = reasonKind<{ driver: string }>({
   errno: 'EINVAL',
   cite: '02 §5.10, index 12',
   say: ({ driver }) => `the driver ${driver} does not migrate this device with PRE_COPY`,
+  advice: 'Migrate with STOP_COPY alone, or use a device whose migration flags have PRE_COPY.',
 })
 
 export const FeatureOperationNotOffered = reasonKind<{ index: number; operation: string }>({
@@ -51,6 +56,7 @@ export const FeatureOperationNotOffered = reasonKind<{ index: number; operation:
   errno: 'EINVAL',
   cite: '02 §5.10 step 6',
   say: ({ index, operation }) => `feature ${index} does not offer ${operation}`,
+  advice: 'Ask with VFIO_DEVICE_FEATURE_PROBE whether GET and SET are offered.',
 })
 
 export const FeatureWithoutOperation = reasonKind<{ index: number }>({
@@ -58,6 +64,7 @@ export const FeatureWithoutOperation = reasonKind<{ index: number }>({
   errno: 'EINVAL',
   cite: '02 §5.10 step 6',
   say: ({ index }) => `feature ${index} with none of GET, SET and PROBE`,
+  advice: 'Add VFIO_DEVICE_FEATURE_GET, SET or PROBE to the index.',
 })
 
 export const FeatureDataTooShort = reasonKind<{ index: number; length: number; needed: number }>({
@@ -66,6 +73,7 @@ export const FeatureDataTooShort = reasonKind<{ index: number; length: number; n
   cite: '02 §5.10 step 6',
   say: ({ index, length, needed }) =>
     `feature ${index} takes ${needed} bytes of data, argsz leaves ${length}`,
+  advice: "Set argsz to the size of the header and of the feature's data together.",
 })
 
 export const deviceFeature = (

@@ -28,6 +28,8 @@ export const UnknownGroupIoctl = reasonKind<{ request: number }>({
   errno: 'ENOTTY',
   cite: '02 §4.10',
   say: ({ request }) => `0x${request.toString(16)} is no request of a VFIO group`,
+  advice:
+    'Use the VFIO_GROUP_* requests here; requests of devices go to the descriptor that VFIO_GROUP_GET_DEVICE_FD returns.',
 })
 
 export const ContainerNotOpen = reasonKind<{ fd: Fd }>({
@@ -59,6 +61,7 @@ export const NoContainerToUnset = reasonKind<{ group: string }>({
   errno: 'EINVAL',
   cite: '02 §4.5',
   say: ({ group }) => `${group} has no container`,
+  advice: 'VFIO_GROUP_SET_CONTAINER first.',
 })
 
 export const NoSuchDeviceInGroup = reasonKind<{
@@ -71,6 +74,7 @@ export const NoSuchDeviceInGroup = reasonKind<{
   cite: '02 §4.6 step 2',
   say: ({ group, name, devices }) =>
     `${group} has no device "${name}"; it has ${devices.length > 0 ? devices.join(', ') : 'none'}`,
+  advice: 'Name a device of the group, as /sys/kernel/iommu_groups/N/devices lists them.',
 })
 
 export const DeviceNeedsContainer = reasonKind<{ group: string }>({

@@ -12,6 +12,7 @@ export const GroupNeedsRawIo = reasonKind<{ group: string; pid: number }>({
   errno: 'EPERM',
   cite: '02 §4.2 step 2',
   say: ({ group, pid }) => `${group} has no IOMMU, and process ${pid} lacks CAP_SYS_RAWIO`,
+  advice: 'Run it with CAP_SYS_RAWIO, or use a group that has an IOMMU.',
 })
 
 export const GroupHasBoundCdev = reasonKind<{ group: string; devices: readonly string[] }>({

@@ -46,12 +46,14 @@ export const IrqSetCountWraps = reasonKind<{ start: number; count: number }>({
   errno: 'EINVAL',
   cite: '02 §5.9',
   say: ({ start, count }) => `start ${start} and count ${count} pass the end of 32 bits`,
+  advice: 'Set start and count to interrupts that VFIO_DEVICE_GET_IRQ_INFO reports.',
 })
 export const IrqSetUnknownFlags = reasonKind<{ flags: number }>({
   code: 'irq-set-unknown-flags',
   errno: 'EINVAL',
   cite: '02 §5.9',
   say: ({ flags }) => `flags 0x${flags.toString(16)} has bits outside 0x3f`,
+  advice: 'Use one of VFIO_IRQ_SET_DATA_* and one of VFIO_IRQ_SET_ACTION_* only.',
 })
 export const IrqSetOutOfRange = reasonKind<{
   index: number
@@ -72,12 +74,15 @@ export const IrqSetNotOneDataType = reasonKind<{ flags: number }>({
   cite: '02 §5.9',
   say: ({ flags }) =>
     `flags 0x${flags.toString(16)} must have exactly one of DATA_NONE, DATA_BOOL, DATA_EVENTFD`,
+  advice: 'Set exactly one of VFIO_IRQ_SET_DATA_NONE, DATA_BOOL and DATA_EVENTFD.',
 })
 export const IrqSetDataTooShort = reasonKind<{ argsz: number; needed: number }>({
   code: 'irq-set-data-too-short',
   errno: 'EINVAL',
   cite: '02 §5.9',
   say: ({ argsz, needed }) => `argsz ${argsz} leaves no room for ${needed} bytes of data`,
+  advice:
+    'Set argsz to the size of the header plus one element for each interrupt: 1 byte for DATA_BOOL, 4 for DATA_EVENTFD.',
 })
 
 /**

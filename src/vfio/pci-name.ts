@@ -9,6 +9,7 @@ export const PciNameUnknownOption = reasonKind<{ option: string }>({
   errno: 'EINVAL',
   cite: '02 §4.6 step 2',
   say: ({ option }) => `"${option}" behind the PCI address is not vf_token=UUID`,
+  advice: 'Pass the PCI address alone, or with vf_token=UUID behind a blank.',
 })
 
 export const PciNameTokenTwice = reasonKind({
@@ -16,6 +17,7 @@ export const PciNameTokenTwice = reasonKind({
   errno: 'EINVAL',
   cite: '02 §4.6 step 2',
   say: () => 'vf_token is given twice',
+  advice: 'Pass one vf_token.',
 })
 
 export const PciNameBadToken = reasonKind<{ token: string }>({
@@ -23,6 +25,7 @@ export const PciNameBadToken = reasonKind<{ token: string }>({
   errno: 'EINVAL',
   cite: '02 §4.6 step 2',
   say: ({ token }) => `the vf_token "${token}" is no UUID`,
+  advice: 'Write the token as uuidgen prints it.',
 })
 
 const OPTION = 'vf_token='

@@ -22,6 +22,7 @@ export const PasidTooLarge = reasonKind<{ pasid: Pasid }>({
   errno: 'ENOSPC',
   cite: '02 §5.5',
   say: ({ pasid }) => `PASID 0x${pasid.toString(16)} is above 0x7fffffff`,
+  advice: 'Use a PASID below 2^20, as PCI Express has them.',
 })
 
 export const NoPagingDomain = reasonKind<{ driver: string }>({
@@ -29,6 +30,7 @@ export const NoPagingDomain = reasonKind<{ driver: string }>({
   errno: 'EOPNOTSUPP',
   cite: '02 §6.2',
   say: ({ driver }) => `the IOMMU driver ${driver} offers no page tables`,
+  advice: 'Use a device behind an IOMMU that translates.',
 })
 
 const LARGEST_PASID = 0x7fff_ffff

@@ -14,6 +14,7 @@ export const DriverHasNoRegions = reasonKind<{ driver: string }>({
   errno: 'EINVAL',
   cite: '02 §5.9 step 1',
   say: ({ driver }) => `the driver ${driver} has no regions`,
+  advice: 'Ask VFIO_DEVICE_GET_INFO for num_regions first.',
 })
 
 const DECLARED = VFIO_DEVICE_GET_REGION_INFO

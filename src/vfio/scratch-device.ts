@@ -48,6 +48,7 @@ export const ScratchNoSuchRegion = reasonKind<{ index: number }>({
   errno: 'EINVAL',
   cite: '02 §5.9 step 4',
   say: ({ index }) => `a scratch device has region 0 only, not ${index}`,
+  advice: 'Ask for region 0.',
 })
 export const ScratchOutsideRegion = reasonKind<{ offset: FileOffset }>({
   code: 'scratch-outside-region',
@@ -62,24 +63,30 @@ export const ScratchBadAccess = reasonKind<{ register: number; count: number }>(
   cite: '02 §1.3',
   say: ({ register, count }) =>
     `an access of ${count} bytes to register 0x${register.toString(16)}: registers take aligned accesses of 4 or 8 bytes`,
+  advice: 'Access whole registers, of 4 or 8 bytes, at multiples of their size.',
 })
 export const ScratchNoIrqs = reasonKind<{ index: number }>({
   code: 'scratch-no-irqs',
   errno: 'EINVAL',
   cite: '02 §5.9',
   say: ({ index }) => `a scratch device has no interrupts, so none with index ${index}`,
+  advice: 'Ask VFIO_DEVICE_GET_INFO for num_irqs first: it is 0.',
 })
 export const ScratchUnknownCommand = reasonKind<{ command: number }>({
   code: 'scratch-unknown-command',
   errno: 'EINVAL',
   cite: '02 §5.13',
   say: ({ command }) => `${command} is no command of a scratch device`,
+  advice:
+    'Write a command that the scratch device has: its register map is in vfio/scratch-device.ts.',
 })
 export const ScratchUnknownIoctl = reasonKind<{ request: number }>({
   code: 'scratch-unknown-ioctl',
   errno: 'ENOTTY',
   cite: '02 §5.3 step 6',
   say: ({ request }) => `0x${request.toString(16)} is no request of a scratch device`,
+  advice:
+    'Use the VFIO_DEVICE_* requests that VFIO devices without PCI have: GET_INFO, GET_REGION_INFO and RESET.',
 })
 
 /** Register offsets, for drivers of the device and tests. */

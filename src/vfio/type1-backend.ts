@@ -28,6 +28,8 @@ export const ApertureDoesNotFit = reasonKind<{ group: string; start: bigint; end
   cite: '02 §6.2',
   say: ({ group, start, end }) =>
     `the IOMMU of ${group} reaches 0x${start.toString(16)}-0x${end.toString(16)} only, which leaves out mappings or everything that is valid so far`,
+  advice:
+    'Map within what the IOMMU of every group reaches: VFIO_IOMMU_GET_INFO lists it after the groups have joined.',
 })
 
 export const RegionMeetsMapping = reasonKind<{ group: string; start: bigint; last: bigint }>({
@@ -36,6 +38,8 @@ export const RegionMeetsMapping = reasonKind<{ group: string; start: bigint; las
   cite: '02 §6.2',
   say: ({ group, start, last }) =>
     `${group} reserves 0x${start.toString(16)}-0x${last.toString(16)}, where something is mapped`,
+  advice:
+    'Put all groups into the container before mapping, and map within the ranges of VFIO_IOMMU_GET_INFO.',
 })
 
 export const NoValidIovaLeft = reasonKind<{ group: string }>({
@@ -43,6 +47,7 @@ export const NoValidIovaLeft = reasonKind<{ group: string }>({
   errno: 'EINVAL',
   cite: '02 §6.2',
   say: ({ group }) => `with ${group} no valid IOVA would remain`,
+  advice: 'Use a container of its own for the group.',
 })
 
 export const GroupMsiNotIsolated = reasonKind<{ group: string }>({

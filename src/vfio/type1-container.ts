@@ -32,6 +32,7 @@ export const ContainerNeedsRawIo = reasonKind<{ group: string; pid: number }>({
   errno: 'EPERM',
   cite: '02 §6.2 step 1, §6.3',
   say: ({ group, pid }) => `${group} has no IOMMU, and process ${pid} lacks CAP_SYS_RAWIO`,
+  advice: 'Run it with CAP_SYS_RAWIO, or use groups that have an IOMMU.',
 })
 
 export const ContainerOfOtherSort = reasonKind<{ group: string; noIommu: boolean }>({

@@ -19,6 +19,7 @@ export const DirtyPageSize = reasonKind<{ pgsize: bigint; page: bigint }>({
   errno: 'EINVAL',
   cite: '02 §6.6 step 8, §6.7',
   say: ({ pgsize, page }) => `pgsize ${hex(pgsize)} is not ${hex(page)}, the smallest page`,
+  advice: 'Set pgsize to the smallest page size that VFIO_IOMMU_GET_INFO reports.',
 })
 
 /** Bytes of the largest bitmap: 2^31 pages. */

@@ -25,6 +25,7 @@ export const DirtyPagesNeedV2 = reasonKind({
   errno: 'EACCES',
   cite: '02 §6.7',
   say: () => 'VFIO_IOMMU_DIRTY_PAGES is only served after VFIO_SET_IOMMU with TYPE1v2',
+  advice: 'Choose VFIO_TYPE1v2_IOMMU in VFIO_SET_IOMMU.',
 })
 export const DirtyPagesUnknownFlags = reasonKind<{ flags: number }>({
   code: 'type1-dirty-pages-unknown-flags',
@@ -32,18 +33,21 @@ export const DirtyPagesUnknownFlags = reasonKind<{ flags: number }>({
   cite: '02 §6.7',
   say: ({ flags }) =>
     `flags ${hex(flags)} is not exactly one of START (1), STOP (2) and GET_BITMAP (4)`,
+  advice: 'Set exactly one of VFIO_IOMMU_DIRTY_PAGES_FLAG_START, STOP and GET_BITMAP.',
 })
 export const DirtyRangeEmpty = reasonKind({
   code: 'type1-dirty-range-empty',
   errno: 'EINVAL',
   cite: '02 §6.7',
   say: () => 'GET_BITMAP of a range of size 0',
+  advice: 'Set size to the bytes that the bitmap is to cover.',
 })
 export const DirtyRangeWraps = reasonKind<{ iova: bigint; size: bigint }>({
   code: 'type1-dirty-range-wraps',
   errno: 'EOVERFLOW',
   cite: '02 §6.7',
   say: ({ iova, size }) => `iova ${hex(iova)} and size ${hex(size)} pass the end of 64 bits`,
+  advice: 'Ask for a range that ends at 2^64-1 at the latest.',
 })
 export const DirtyRangeMisaligned = reasonKind<{ iova: bigint; size: bigint; page: bigint }>({
   code: 'type1-dirty-range-misaligned',
@@ -51,6 +55,7 @@ export const DirtyRangeMisaligned = reasonKind<{ iova: bigint; size: bigint; pag
   cite: '02 §6.7',
   say: ({ iova, size, page }) =>
     `iova ${hex(iova)} and size ${hex(size)} must be multiples of ${hex(page)}`,
+  advice: 'Align iova and size to the smallest page.',
 })
 export const DirtyRangeCuts = reasonKind<{ wanted: IovaRange; mapping: IovaRange }>({
   code: 'type1-dirty-range-cuts',
@@ -58,6 +63,7 @@ export const DirtyRangeCuts = reasonKind<{ wanted: IovaRange; mapping: IovaRange
   cite: '02 §6.7',
   say: ({ wanted, mapping }) =>
     `${hex(wanted.start)}-${hex(wanted.last)} cuts the mapping ${hex(mapping.start)}-${hex(mapping.last)}`,
+  advice: 'Ask for whole mappings, as they were made.',
 })
 export const BitmapAddressImpossible = reasonKind<{ data: bigint; size: bigint }>({
   code: 'type1-bitmap-address-impossible',
@@ -65,6 +71,7 @@ export const BitmapAddressImpossible = reasonKind<{ data: bigint; size: bigint }
   cite: '02 §6.6 step 4, §6.7',
   say: ({ data, size }) =>
     `a bitmap of ${hex(size)} bytes at ${hex(data)} lies outside what a process can have`,
+  advice: 'Point bitmap.data to memory of the program, and set bitmap.size to its bytes.',
 })
 export const BitmapSizeWrong = reasonKind<{ pages: bigint; size: bigint }>({
   code: 'type1-bitmap-size-wrong',

@@ -13,12 +13,14 @@ export const Type1PinNeedsV2 = reasonKind({
   errno: 'EACCES',
   cite: '02 §6.8',
   say: () => 'emulated devices pin only under TYPE1v2',
+  advice: 'Choose VFIO_TYPE1v2_IOMMU in VFIO_SET_IOMMU for containers with emulated devices.',
 })
 export const Type1DmaUnmapped = reasonKind<{ at: bigint }>({
   code: 'type1-dma-unmapped',
   errno: 'EINVAL',
   cite: '02 §6.8',
   say: ({ at }) => `nothing is mapped at ${hex(at)}`,
+  advice: 'Map the range (VFIO_IOMMU_MAP_DMA) before the device reaches for it.',
 })
 export const Type1DmaForbidden = reasonKind<{ mapping: AreaView; write: boolean }>({
   code: 'type1-dma-forbidden',
@@ -26,24 +28,29 @@ export const Type1DmaForbidden = reasonKind<{ mapping: AreaView; write: boolean 
   cite: '02 §6.8',
   say: ({ mapping, write }) =>
     `the mapping at ${hex(mapping.start)} does not permit a ${write ? 'write' : 'read'}`,
+  advice:
+    'Map it with VFIO_DMA_MAP_FLAG_READ for what the device reads and VFIO_DMA_MAP_FLAG_WRITE for what it writes.',
 })
 export const Type1PinTooMany = reasonKind<{ pages: number }>({
   code: 'type1-pin-too-many',
   errno: 'E2BIG',
   cite: '02 §6.8',
   say: ({ pages }) => `a pin of ${pages} pages; 512 are the most`,
+  advice: 'Pin in pieces of 512 pages.',
 })
 export const Type1PinWithoutHook = reasonKind({
   code: 'type1-pin-without-hook',
   errno: 'EINVAL',
   cite: '02 §6.8',
   say: () => 'a pin of no pages, or by a device whose driver has no unmap hook',
+  advice: 'Pin at least one page, by a driver that offers an unmap hook (dma_unmap).',
 })
 export const Type1DmaByStranger = reasonKind<{ pid: number }>({
   code: 'type1-dma-by-stranger',
   errno: 'EFAULT',
   cite: '02 §6.8',
   say: ({ pid }) => `process ${pid} made the device copy, but another process made the mapping`,
+  advice: 'Let the process that made the mapping drive the device.',
 })
 
 const PAGE = 4096n

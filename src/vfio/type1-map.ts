@@ -13,12 +13,14 @@ export const Type1UnknownFlags = reasonKind<{ request: string; flags: number }>(
   cite: '02 §6.5 step 2, §6.6 step 2',
   say: ({ request, flags }) =>
     `${request} with flags ${hex(flags)}: only the lower three bits are known`,
+  advice: 'Use the flags of linux/vfio.h, and ask VFIO_CHECK_EXTENSION before using newer ones.',
 })
 export const Type1SizeZero = reasonKind<{ request: string }>({
   code: 'type1-size-zero',
   errno: 'EINVAL',
   cite: '02 §6.5 step 3, §6.6 step 7',
   say: ({ request }) => `${request} with size 0`,
+  advice: 'Set size to the number of bytes; to unmap everything, use VFIO_DMA_UNMAP_FLAG_ALL.',
 })
 export const Type1Wraps = reasonKind<{ what: string; start: bigint; size: bigint }>({
   code: 'type1-wraps',
@@ -26,6 +28,7 @@ export const Type1Wraps = reasonKind<{ what: string; start: bigint; size: bigint
   cite: '02 §6.5 step 4, §6.6 step 7',
   say: ({ what, start, size }) =>
     `${what} ${hex(start)} and size ${hex(size)} pass the end of 64 bits`,
+  advice: 'Check the address and the size: together they end at 2^64-1 at the latest.',
 })
 export const Type1FlagsContradict = reasonKind<{ flags: number }>({
   code: 'type1-flags-contradict',
@@ -35,6 +38,8 @@ export const Type1FlagsContradict = reasonKind<{ flags: number }>({
     flags === 0
       ? 'neither READ nor WRITE is asked for'
       : 'VADDR cannot be combined with READ or WRITE',
+  advice:
+    'Set VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE or both, or VFIO_DMA_MAP_FLAG_VADDR alone.',
 })
 export const Type1Misaligned = reasonKind<{
   iova: bigint
@@ -47,6 +52,7 @@ export const Type1Misaligned = reasonKind<{
   cite: '02 §6.5 step 6, §6.6 steps 6 and 7',
   say: ({ iova, vaddr, size, page }) =>
     `iova ${hex(iova)}, ${vaddr === undefined ? '' : `vaddr ${hex(vaddr)}, `}size ${hex(size)} must be multiples of ${hex(page)}, the smallest page`,
+  advice: 'Align iova, vaddr and size to the smallest page size that VFIO_IOMMU_GET_INFO reports.',
 })
 export const Type1Overlaps = reasonKind<{ wanted: IovaRange; mapping: IovaRange }>({
   code: 'type1-overlaps',
@@ -79,12 +85,14 @@ export const Type1LastAddress = reasonKind<{ vaddr: bigint; size: bigint }>({
   cite: '02 §6.5 step 11',
   say: ({ vaddr, size }) =>
     `no process has memory up to the last address, which vaddr ${hex(vaddr)} and size ${hex(size)} reach`,
+  advice: 'Check vaddr and size: no process has memory there.',
 })
 export const Type1NoMappingForVaddr = reasonKind<{ wanted: IovaRange }>({
   code: 'type1-no-mapping-for-vaddr',
   errno: 'ENOENT',
   cite: '02 §6.5 step 7',
   say: ({ wanted }) => `nothing is mapped in ${hex(wanted.start)}-${hex(wanted.last)}`,
+  advice: 'Name a whole mapping whose vaddr was invalidated before (VFIO_DMA_UNMAP_FLAG_VADDR).',
 })
 export const Type1VaddrNotAwaited = reasonKind<{ wanted: IovaRange; mapping: IovaRange }>({
   code: 'type1-vaddr-not-awaited',

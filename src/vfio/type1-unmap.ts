@@ -25,12 +25,15 @@ export const Type1UnmapFlagsContradict = reasonKind<{ flags: number }>({
   errno: 'EINVAL',
   cite: '02 §6.6 step 3',
   say: ({ flags }) => `flags ${hex(flags)}: GET_DIRTY_BITMAP cannot be combined with ALL or VADDR`,
+  advice:
+    'Read the dirty bitmap of each mapping as it is unmapped, without VFIO_DMA_UNMAP_FLAG_ALL or VADDR.',
 })
 export const Type1VaddrWithEmulated = reasonKind({
   code: 'type1-vaddr-with-emulated',
   errno: 'EBUSY',
   cite: '02 §6.6 step 5',
   say: () => 'a vaddr cannot be invalidated while the container has emulated devices',
+  advice: 'Ask VFIO_CHECK_EXTENSION for VFIO_UPDATE_VADDR: emulated devices rule it out.',
 })
 export const Type1AllTakesNoRange = reasonKind<{ iova: bigint; size: bigint }>({
   code: 'type1-all-takes-no-range',
@@ -38,6 +41,7 @@ export const Type1AllTakesNoRange = reasonKind<{ iova: bigint; size: bigint }>({
   cite: '02 §6.6 step 7',
   say: ({ iova, size }) =>
     `with ALL, iova and size must be 0; they are ${hex(iova)} and ${hex(size)}`,
+  advice: 'Set iova and size to 0 with VFIO_DMA_UNMAP_FLAG_ALL.',
 })
 export const Type1CutsMapping = reasonKind<{ wanted: IovaRange; mapping: IovaRange }>({
   code: 'type1-cuts-mapping',
@@ -45,6 +49,7 @@ export const Type1CutsMapping = reasonKind<{ wanted: IovaRange; mapping: IovaRan
   cite: '02 §6.6 step 9',
   say: ({ wanted, mapping }) =>
     `${hex(wanted.start)}-${hex(wanted.last)} would cut the mapping ${hex(mapping.start)}-${hex(mapping.last)}; TYPE1v2 unmaps whole mappings only`,
+  advice: 'Unmap with the iova and size with which it was mapped.',
 })
 export const Type1VaddrInvalidatedTwice = reasonKind<{ mapping: IovaRange }>({
   code: 'type1-vaddr-invalidated-twice',
@@ -52,6 +57,7 @@ export const Type1VaddrInvalidatedTwice = reasonKind<{ mapping: IovaRange }>({
   cite: '02 §6.6 step 10',
   say: ({ mapping }) =>
     `the vaddr of ${hex(mapping.start)}-${hex(mapping.last)} is invalidated already`,
+  advice: 'Give the mapping a new vaddr (VFIO_DMA_MAP_FLAG_VADDR) before invalidating it again.',
 })
 
 const {

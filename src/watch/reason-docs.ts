@@ -10,7 +10,7 @@ export interface ReasonDoc {
   readonly cite: string
   /** The clause that people read, with ‹names› where values go. */
   readonly clause: string
-  readonly advice: string | undefined
+  readonly advice: string
 }
 
 export const reasonDoc = (kind: ReasonKind<never>): ReasonDoc => ({
@@ -18,7 +18,7 @@ export const reasonDoc = (kind: ReasonKind<never>): ReasonDoc => ({
   errno: kind.errno,
   cite: kind.cite,
   clause: clauseWithNames(kind),
-  advice: kind.advice,
+  advice: kind.advice ?? '',
 })
 
 /**
@@ -101,8 +101,7 @@ export const reasonsMarkdown = (kinds: readonly ReasonKind<never>[]): string => 
       lines.push('', `## ${chapters[chapter] ?? 'Others'}`)
     }
     lines.push('', `### ${doc.code}`, '', `**${doc.errno}**: ${doc.clause}.`)
-    if (doc.advice !== undefined) lines.push('', doc.advice)
-    lines.push('', `Rule: ${doc.cite}.`)
+    lines.push('', doc.advice, '', `Rule: ${doc.cite}.`)
   }
   return `${lines.join('\n')}\n`
 }
@@ -112,7 +111,7 @@ export const reasonText = (doc: ReasonDoc): string =>
   [
     `${doc.code} (${doc.errno})`,
     `    ${doc.clause}.`,
-    ...(doc.advice === undefined ? [] : [`    ${doc.advice}`]),
+    `    ${doc.advice}`,
     `    Rule: ${doc.cite}, ${chapters[chapterOf(doc)] ?? 'others'}.`,
   ].join('\n')
 

@@ -27,10 +27,11 @@ test('every reason that the sources declare is known to the documentation, once'
   expect(unknown, 'import what declares them in src/cli/every-reason.ts').toEqual([])
 })
 
-test('every reason says its rule', () => {
+test('every reason says its rule and what to do, in one sentence', () => {
   for (const doc of everyReason().map(reasonDoc)) {
     expect(doc.code).toMatch(/^[a-z0-9]+(-[a-z0-9]+)*$/)
     expect(doc.cite, doc.code).toMatch(/^0[1-7] \S/)
     expect(doc.clause, doc.code).not.toBe('')
+    expect(doc.advice, doc.code).toMatch(/^[A-Z].{10,}[.]$/)
   }
 })

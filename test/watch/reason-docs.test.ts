@@ -16,6 +16,7 @@ const computes = reasonKind<{ page: bigint }>({
   errno: 'EFAULT',
   cite: '01 §17.2',
   say: ({ page }) => `nothing is at 0x${(page * 4096n).toString(16)}`,
+  advice: 'Map it.',
 })
 
 const goesThrough = reasonKind<{ names: readonly string[] }>({
@@ -23,6 +24,7 @@ const goesThrough = reasonKind<{ names: readonly string[] }>({
   errno: 'EFAULT',
   cite: '02 §2.5',
   say: ({ names }) => `these: ${names.map((name) => `<${name}>`).join()}`,
+  advice: 'Name others.',
 })
 
 test('a clause is shown with the names of its fields', () => {

@@ -30,6 +30,7 @@ export const AmdHwInfoTypeUnknown = reasonKind<{ type: number }>({
   cite: '07 §10.4',
   say: ({ type }) =>
     `the device is behind an AMD IOMMU (type 4), which has no information of type ${hex(type)}`,
+  advice: 'Pass IOMMU_HW_INFO_TYPE_DEFAULT and read out_data_type, or IOMMU_HW_INFO_TYPE_AMD.',
 })
 
 export const AmdPagingTakesNoData = reasonKind({
@@ -37,6 +38,7 @@ export const AmdPagingTakesNoData = reasonKind({
   errno: 'EOPNOTSUPP',
   cite: '07 §11.2',
   say: () => 'the AMD IOMMU takes no data for a page table over an IOAS',
+  advice: 'Set data_type and data_len to 0 for an HWPT over an IOAS.',
 })
 
 export const AmdFlagUnsupported = reasonKind<{ flags: number; lacks: string }>({
@@ -44,6 +46,8 @@ export const AmdFlagUnsupported = reasonKind<{ flags: number; lacks: string }>({
   errno: 'EOPNOTSUPP',
   cite: '07 §11.2',
   say: ({ flags, lacks }) => `HWPT_ALLOC flags ${hex(flags)}: the AMD IOMMU lacks ${lacks}`,
+  advice:
+    'Ask IOMMU_GET_HW_INFO what the IOMMU can do (out_capabilities), and leave the flag out where it cannot.',
 })
 
 export const AmdDomainTracksDirty = reasonKind<{ device: string }>({
@@ -52,6 +56,7 @@ export const AmdDomainTracksDirty = reasonKind<{ device: string }>({
   cite: '07 §11.3',
   say: ({ device }) =>
     `the page table tracks dirty pages and the IOMMU unit of ${device} cannot (no HDSup)`,
+  advice: 'Allocate an HWPT without dirty tracking for this device.',
 })
 
 export const AmdTableMemoryExhausted = reasonKind({
@@ -59,6 +64,7 @@ export const AmdTableMemoryExhausted = reasonKind({
   errno: 'ENOMEM',
   cite: '07 §1.6 row 9',
   say: () => 'no memory is left for another page table',
+  advice: 'Destroy HWPTs and unmap what is not needed any more.',
 })
 
 export interface AmdOptions {

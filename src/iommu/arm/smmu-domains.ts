@@ -19,6 +19,7 @@ export const SmmuOtherInstance = reasonKind<{ device: string }>({
   errno: 'EINVAL',
   cite: '07 §11.3',
   say: ({ device }) => `the page table was made for another SMMU than that of ${device}`,
+  advice: 'Make an HWPT for each SMMU, or attach to the IOAS and let the kernel choose one.',
 })
 
 export const SmmuPasidsInUse = reasonKind<{ device: string; pasids: number }>({
@@ -36,6 +37,8 @@ export const SmmuCoherencyNotEnforced = reasonKind<{ device: string }>({
   cite: '07 §11.3',
   say: ({ device }) =>
     `the page table enforces coherency, which the SMMU cannot do for ${device} (no CANWBS)`,
+  advice:
+    "Make another HWPT for this device, or let IOMMU_HWPT_ALLOC with this device's dev_id choose.",
 })
 
 export const SmmuPasidNeedsStage1 = reasonKind<{ device: string }>({
@@ -44,6 +47,8 @@ export const SmmuPasidNeedsStage1 = reasonKind<{ device: string }>({
   cite: '07 §11.3',
   say: ({ device }) =>
     `a PASID of ${device} can be on a stage-1 page table only, and beside a device that is on stage 1`,
+  advice:
+    'Use an HWPT without NEST_PARENT for PASIDs, and attach the device itself to stage 1 first.',
 })
 
 export const SmmuNeedsVdevice = reasonKind<{ device: string }>({

@@ -45,6 +45,8 @@ export const SmmuHwInfoTypeUnknown = reasonKind<{ type: number }>({
   cite: '07 §10.4',
   say: ({ type }) =>
     `the device is behind an SMMUv3 (type 2), which has no information of type ${hex(type)}`,
+  advice:
+    'Pass IOMMU_HW_INFO_TYPE_DEFAULT and read out_data_type, or IOMMU_HW_INFO_TYPE_ARM_SMMUV3.',
 })
 
 export const SmmuPagingTakesNoData = reasonKind({
@@ -52,6 +54,7 @@ export const SmmuPagingTakesNoData = reasonKind({
   errno: 'EOPNOTSUPP',
   cite: '07 §11.2',
   say: () => 'an SMMUv3 takes no data for a page table over an IOAS',
+  advice: 'Set data_type and data_len to 0 for an HWPT over an IOAS.',
 })
 
 export const SmmuFlagUnsupported = reasonKind<{ flags: number; lacks: string }>({
@@ -59,6 +62,8 @@ export const SmmuFlagUnsupported = reasonKind<{ flags: number; lacks: string }>(
   errno: 'EOPNOTSUPP',
   cite: '07 §11.2',
   say: ({ flags, lacks }) => `HWPT_ALLOC flags ${hex(flags)}: this SMMU has no ${lacks}`,
+  advice:
+    'Ask IOMMU_GET_HW_INFO what the SMMU can do (idr), and leave the flag out where it cannot.',
 })
 
 export const SmmuTableMemoryExhausted = reasonKind({
@@ -66,6 +71,7 @@ export const SmmuTableMemoryExhausted = reasonKind({
   errno: 'ENOMEM',
   cite: '07 §1.6, ARM row 5',
   say: () => 'no memory is left for another page table',
+  advice: 'Destroy HWPTs and unmap what is not needed any more.',
 })
 
 export interface SmmuOptions extends SmmuRegisters {

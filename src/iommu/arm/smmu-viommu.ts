@@ -24,6 +24,7 @@ export const SmmuNestedFlag = reasonKind<{ flags: number }>({
   cite: '07 §12.3',
   say: ({ flags }) =>
     `a nested page table of an SMMU takes no flags but FAULT_ID_VALID, not ${hex(flags)}`,
+  advice: 'Set flags to 0 or to IOMMU_HWPT_FAULT_ID_VALID.',
 })
 
 export const SmmuNestedDataType = reasonKind<{ type: number }>({
@@ -31,6 +32,7 @@ export const SmmuNestedDataType = reasonKind<{ type: number }>({
   errno: 'EINVAL',
   cite: '07 §12.3',
   say: ({ type }) => `the data must be of type 2 (ARM_SMMUV3), not ${hex(type)}`,
+  advice: 'Set data_type to IOMMU_HWPT_DATA_ARM_SMMUV3 and pass a struct iommu_hwpt_arm_smmuv3.',
 })
 
 export const SmmuSteInvalid = reasonKind<{ word0: bigint; word1: bigint; why: string }>({
@@ -39,6 +41,8 @@ export const SmmuSteInvalid = reasonKind<{ word0: bigint; word1: bigint; why: st
   cite: '07 §12.3',
   say: ({ word0, word1, why }) =>
     `the stream table entry {${hex(word0)}, ${hex(word1)}} cannot be used: ${why}`,
+  advice:
+    "Pass the guest's stream table entry as it is in memory, and only one that is valid: fields that the host owns must be 0.",
 })
 
 export const SmmuInvalidateType = reasonKind<{ type: number }>({
@@ -46,6 +50,7 @@ export const SmmuInvalidateType = reasonKind<{ type: number }>({
   errno: 'EINVAL',
   cite: '07 §12.3',
   say: ({ type }) => `invalidation requests of an SMMU are of type 1, not ${hex(type)}`,
+  advice: 'Set data_type to IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3.',
 })
 
 export const SmmuCommandUnknown = reasonKind<{ opcode: number }>({
@@ -53,6 +58,8 @@ export const SmmuCommandUnknown = reasonKind<{ opcode: number }>({
   errno: 'EIO',
   cite: '07 §12.3',
   say: ({ opcode }) => `the command ${hex(opcode)} cannot be passed through a vIOMMU`,
+  advice:
+    'Pass on invalidations only (CMD_TLBI_*, CMD_ATC_INV, CMD_CFGI_CD); what else a guest commands, the VMM carries out itself.',
 })
 
 export const SmmuStreamUnknown = reasonKind<{ streamId: bigint }>({
@@ -60,6 +67,7 @@ export const SmmuStreamUnknown = reasonKind<{ streamId: bigint }>({
   errno: 'EIO',
   cite: '07 §12.3',
   say: ({ streamId }) => `no vDEVICE of this vIOMMU has the virtual stream ID ${hex(streamId)}`,
+  advice: 'Allocate a vDEVICE with that virt_id before the guest uses the stream.',
 })
 
 const STE_VALID = 1n

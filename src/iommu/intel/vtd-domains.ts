@@ -42,6 +42,8 @@ export const VtdPageRequestsOff = reasonKind<{ device: string }>({
   cite: '07 §11.3',
   say: ({ device }) =>
     `page requests are not enabled on ${device}, and the page table has a fault queue`,
+  advice:
+    'Attach devices with page requests (PRI) to HWPTs with a fault queue, and others to HWPTs without.',
 })
 
 export const VtdNoPasid = reasonKind<{ device: string }>({
@@ -49,6 +51,7 @@ export const VtdNoPasid = reasonKind<{ device: string }>({
   errno: 'EOPNOTSUPP',
   cite: '07 §11.3',
   say: ({ device }) => `the IOMMU unit of ${device} has no PASIDs`,
+  advice: 'Use PASIDs only where the platform is in scalable mode, such as --platform intel-sm-57.',
 })
 
 /** What every attachment does: the unit blocks the device first, and a refusal leaves it so (07 §11.3). */

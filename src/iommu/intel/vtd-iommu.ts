@@ -46,6 +46,7 @@ export const VtdPagingTakesNoData = reasonKind({
   errno: 'EOPNOTSUPP',
   cite: '07 §11.2',
   say: () => 'VT-d takes no data for a page table over an IOAS',
+  advice: 'Set data_type and data_len to 0 for an HWPT over an IOAS.',
 })
 
 export const VtdFlagUnsupported = reasonKind<{ flags: number; lacks: string }>({
@@ -54,6 +55,8 @@ export const VtdFlagUnsupported = reasonKind<{ flags: number; lacks: string }>({
   cite: '07 §11.2',
   say: ({ flags, lacks }) =>
     `HWPT_ALLOC flags ${hex(flags)} need ${lacks}, which this unit does not have`,
+  advice:
+    'Ask IOMMU_GET_HW_INFO what the unit can do (cap_reg, ecap_reg), and leave the flag out where it cannot.',
 })
 
 export const VtdNoTableFits = reasonKind<{ mgaw: number }>({
@@ -61,6 +64,7 @@ export const VtdNoTableFits = reasonKind<{ mgaw: number }>({
   errno: 'EINVAL',
   cite: '07 §4.1',
   say: ({ mgaw }) => `the unit addresses ${mgaw} bits and offers no depth of table for that`,
+  advice: 'This is a fault of the platform description: SAGAW must name a depth of table for MGAW.',
 })
 
 export const VtdTableMemoryExhausted = reasonKind({
@@ -68,6 +72,7 @@ export const VtdTableMemoryExhausted = reasonKind({
   errno: 'ENOMEM',
   cite: '07 §1.6 row 9',
   say: () => 'no memory is left for another page table',
+  advice: 'Destroy HWPTs and unmap what is not needed any more.',
 })
 
 export const VtdNestedUnsupported = reasonKind<{ why: string }>({
@@ -75,6 +80,8 @@ export const VtdNestedUnsupported = reasonKind<{ why: string }>({
   errno: 'EOPNOTSUPP',
   cite: '07 §12.1',
   say: ({ why }) => `a nested page table cannot be made: ${why}`,
+  advice:
+    "Ask IOMMU_GET_HW_INFO whether the unit nests (ecap_reg), and shadow the guest's tables where it does not.",
 })
 
 export const VtdParentNotNestParent = reasonKind({
@@ -82,6 +89,7 @@ export const VtdParentNotNestParent = reasonKind({
   errno: 'EINVAL',
   cite: '07 §12.1',
   say: () => 'the parent was not allocated with IOMMU_HWPT_ALLOC_NEST_PARENT',
+  advice: 'Allocate the parent HWPT with IOMMU_HWPT_ALLOC_NEST_PARENT.',
 })
 
 export interface VtdOptions extends VtdRegisters {

@@ -31,6 +31,7 @@ export const VtdAddressWidth = reasonKind<{ width: number; fiveLevel: boolean }>
   cite: '07 §12.1',
   say: ({ width, fiveLevel }) =>
     `addr_width is ${width}; this unit walks first-stage tables of 48${fiveLevel ? ' or 57' : ''} bits`,
+  advice: 'Set addr_width to 48, or to 57 where ecap_reg reports five levels.',
 })
 
 export const VtdStage1Flag = reasonKind<{ flag: string }>({
@@ -38,6 +39,8 @@ export const VtdStage1Flag = reasonKind<{ flag: string }>({
   errno: 'EINVAL',
   cite: '07 §12.1',
   say: ({ flag }) => `the unit has no support for the flag ${flag}`,
+  advice:
+    'Ask IOMMU_GET_HW_INFO what the unit can do (ecap_reg), and leave the flag out where it cannot.',
 })
 
 export const VtdInvalidateType = reasonKind<{ type: number }>({
@@ -45,6 +48,7 @@ export const VtdInvalidateType = reasonKind<{ type: number }>({
   errno: 'EINVAL',
   cite: '07 §12.1',
   say: ({ type }) => `VT-d knows invalidation requests of type 0, not ${hex(type)}`,
+  advice: 'Set data_type to IOMMU_HWPT_INVALIDATE_DATA_VTD_S1.',
 })
 
 export const VtdInvalidateReserved = reasonKind<{ flags: number; reserved: number }>({
@@ -53,6 +57,8 @@ export const VtdInvalidateReserved = reasonKind<{ flags: number; reserved: numbe
   cite: '07 §12.1',
   say: ({ flags, reserved }) =>
     `flags ${hex(flags)} may be LEAF (1) only, and the reserved field (${hex(reserved)}) must be zero`,
+  advice:
+    'Set every request to zero before filling it in; the only flag is IOMMU_VTD_INV_FLAGS_LEAF.',
 })
 
 export const VtdInvalidateRange = reasonKind<{ addr: bigint; npages: bigint }>({
@@ -61,6 +67,7 @@ export const VtdInvalidateRange = reasonKind<{ addr: bigint; npages: bigint }>({
   cite: '07 §12.1',
   say: ({ addr, npages }) =>
     `address ${hex(addr)} with ${npages} pages: it must be a multiple of 4096, and 0 for all pages`,
+  advice: 'Align addr to 4096, or set addr to 0 and npages to 2^64-1 for everything.',
 })
 
 export interface VtdStage1 {

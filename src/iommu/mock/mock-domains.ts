@@ -42,6 +42,7 @@ export const MockPasidRigged = reasonKind<{ device: string }>({
   cite: '05 §A.2.5',
   say: ({ device }) =>
     `PASID ${MOCK.IOMMU_TEST_PASID_RESERVED} of ${device} is rigged to fail every second time`,
+  advice: 'Try again: the test interface makes it fail so that tests see how errors are undone.',
 })
 
 export const MockInvalidateTypeUnknown = reasonKind<{ type: number }>({
@@ -49,6 +50,8 @@ export const MockInvalidateTypeUnknown = reasonKind<{ type: number }>({
   errno: 'EINVAL',
   cite: '05 §A.4 step 1, §A.5.2 steps 1 and 2',
   say: ({ type }) => `the mock IOMMU knows no invalidation requests of type ${hex(type)}`,
+  advice:
+    'Set data_type to IOMMU_HWPT_INVALIDATE_DATA_SELFTEST or IOMMU_VIOMMU_INVALIDATE_DATA_SELFTEST.',
 })
 
 export const MockInvalidateFlagUnknown = reasonKind<{ flags: number }>({
@@ -56,6 +59,7 @@ export const MockInvalidateFlagUnknown = reasonKind<{ flags: number }>({
   errno: 'EOPNOTSUPP',
   cite: '05 §A.4, §A.5.2',
   say: ({ flags }) => `the flags ${hex(flags)} have a bit that the mock IOMMU does not know`,
+  advice: 'Use the flags of iommufd_test.h only.',
 })
 
 export const MockCacheIndexTooLarge = reasonKind<{ index: number; last: number }>({

@@ -37,6 +37,7 @@ export const MockFlagUnsupported = reasonKind<{ flags: number; known: number }>(
   cite: '05 §A.3.1 step 2, §A.4',
   say: ({ flags, known }) =>
     `the mock IOMMU supports the flags ${hex(known)} for this kind of page table, not ${hex(flags)}`,
+  advice: 'Leave the flag out, or make the mock device with what it needs.',
 })
 
 export const MockDataTypeUnknown = reasonKind<{ type: number }>({
@@ -45,6 +46,7 @@ export const MockDataTypeUnknown = reasonKind<{ type: number }>({
   cite: '05 §A.3.1 step 3, §A.4',
   say: ({ type }) =>
     `the mock IOMMU takes data of type ${hex(IOMMU_HWPT_DATA_SELFTEST)} (SELFTEST), not ${hex(type)}`,
+  advice: 'Set data_type to IOMMU_HWPT_DATA_SELFTEST and pass a struct iommu_hwpt_selftest.',
 })
 
 export const MockPageTableTypeUnknown = reasonKind<{ type: number }>({
@@ -52,6 +54,7 @@ export const MockPageTableTypeUnknown = reasonKind<{ type: number }>({
   errno: 'EOPNOTSUPP',
   cite: '05 §A.3.1 step 5',
   say: ({ type }) => `pagetable_type is ${type}; 0 (default) and 1 (huge) exist`,
+  advice: 'Set pagetable_type to MOCK_IOMMUPT_DEFAULT or MOCK_IOMMUPT_HUGE.',
 })
 
 export const MockHwInfoTypeUnknown = reasonKind<{ type: number }>({
@@ -68,6 +71,7 @@ export const MockTableMemoryExhausted = reasonKind({
   errno: 'ENOMEM',
   cite: '07 §1.6 row 9',
   say: () => 'no memory is left for another page table',
+  advice: 'Destroy HWPTs and unmap what is not needed any more.',
 })
 
 const PAGING_FLAGS = HwptFlag.NEST_PARENT | HwptFlag.DIRTY_TRACKING | HwptFlag.PASID

@@ -40,6 +40,7 @@ export const MockVirtIdUnknown = reasonKind<{ virtId: number }>({
   errno: 'EINVAL',
   cite: '05 §A.5.2 step 4',
   say: ({ virtId }) => `no vDEVICE of this vIOMMU has the virtual ID ${hex(virtId)}`,
+  advice: 'Allocate a vDEVICE with that virt_id first.',
 })
 
 export const MockQueueIndexTooLarge = reasonKind<{ index: number }>({
@@ -48,6 +49,7 @@ export const MockQueueIndexTooLarge = reasonKind<{ index: number }>({
   cite: '05 §A.5.3',
   say: ({ index }) =>
     `there is no hardware queue ${index}: a mock vIOMMU has ${MOCK.IOMMU_TEST_HW_QUEUE_MAX}`,
+  advice: 'Use an index below IOMMU_TEST_HW_QUEUE_MAX.',
 })
 
 export const MockQueueTaken = reasonKind<{ index: number; by: ObjectId }>({
@@ -55,6 +57,7 @@ export const MockQueueTaken = reasonKind<{ index: number; by: ObjectId }>({
   errno: 'EEXIST',
   cite: '05 §A.5.3',
   say: ({ index, by }) => `hardware queue ${index} of this vIOMMU is object ${by} already`,
+  advice: 'Destroy the earlier queue, or use another index.',
 })
 
 export const MockQueueOutOfOrder = reasonKind<{ index: number }>({
@@ -71,6 +74,8 @@ export const MockQueueNotTranslated = reasonKind<{ iova: bigint }>({
   cite: '05 §A.5.3',
   say: ({ iova }) =>
     `the parent page table does not translate IOVA ${hex(iova)} to the memory that was pinned`,
+  advice:
+    "Map the queue's memory into the IOAS of the parent HWPT, and let nesting_parent_iova name it.",
 })
 
 const REGION_BYTES = 8192

@@ -22,6 +22,7 @@ export const RiscvModeMissing = reasonKind<{ device: string; mode: number }>({
   errno: 'ENODEV',
   cite: '07 §11.3',
   say: ({ device, mode }) => `the IOMMU of ${device} does not walk Sv${mode} tables`,
+  advice: 'Use an HWPT that was allocated for this device.',
 })
 
 export const RiscvTableMemoryExhausted = reasonKind({
@@ -29,6 +30,7 @@ export const RiscvTableMemoryExhausted = reasonKind({
   errno: 'ENOMEM',
   cite: '07 §1.6 row 9',
   say: () => 'no memory is left for another page table',
+  advice: 'Destroy HWPTs and unmap what is not needed any more.',
 })
 
 export interface RiscvOptions {

@@ -8,6 +8,7 @@ export const CallerPageAtTheEnd = reasonKind<{ address: bigint }>({
   errno: 'EOVERFLOW',
   cite: '05 §A.7 op 7, as observed',
   say: ({ address }) => `the page of 0x${address.toString(16)} ends at 2^64`,
+  advice: 'Pass an address that a process can have.',
 })
 
 export interface CallerPage {

@@ -25,6 +25,7 @@ export const TestTooLong = reasonKind<{ length: bigint }>({
   errno: 'ENOMEM',
   cite: '05 §A.7 ops 7 and 8 step 1',
   say: ({ length }) => `${hex(length)} bytes are more than 16 MiB`,
+  advice: 'Ask for 16 MiB at the most.',
 })
 
 export const TestNotAnAccess = reasonKind<{ fd: number }>({
@@ -40,6 +41,7 @@ export const TestAccessDoesNotPin = reasonKind({
   errno: 'EOPNOTSUPP',
   cite: '05 §A.7 op 7 step 4',
   say: () => 'the access was made without MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES',
+  advice: 'Make the access with MOCK_FLAGS_ACCESS_CREATE_NEEDS_PIN_PAGES.',
 })
 
 export const TestPageDiffers = reasonKind<{ iova: bigint; address: bigint }>({
@@ -48,6 +50,8 @@ export const TestPageDiffers = reasonKind<{ iova: bigint; address: bigint }>({
   cite: '05 §A.7 op 7 step 8',
   say: ({ iova, address }) =>
     `the page pinned at IOVA ${hex(iova)} is not the caller's page at ${hex(address)}`,
+  advice:
+    'The mapping has other memory than the test expects: look at what was mapped there and whether the process has replaced it.',
 })
 
 export const TestNoSuchItem = reasonKind<{ item: number }>({
@@ -56,6 +60,8 @@ export const TestNoSuchItem = reasonKind<{ item: number }>({
   cite: '05 §A.7 op 6 step 2',
   say: ({ item }) =>
     `the access has no pinned range ${item}: never made, or dropped by an unmap or a replace`,
+  advice:
+    'Use an item that IOMMU_TEST_OP_ACCESS_PAGES returned and that nothing has dropped since.',
 })
 
 export const TestNoDescriptor = reasonKind({
@@ -63,6 +69,7 @@ export const TestNoDescriptor = reasonKind({
   errno: 'ENOMEM',
   cite: '05 §A.7 op 5 step 2',
   say: () => 'the caller has no free descriptor',
+  advice: 'Close descriptors, or raise the limit (ulimit -n).',
 })
 
 const MAX_LENGTH = 16n << 20n

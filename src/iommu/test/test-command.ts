@@ -21,6 +21,7 @@ export const TestOperationUnknown = reasonKind<{ op: number }>({
   errno: 'EOPNOTSUPP',
   cite: '05 §A.1',
   say: ({ op }) => `IOMMU_TEST has no operation ${op}`,
+  advice: 'Use the operations of iommufd_test.h as Linux 7.2 has it.',
 })
 
 export const TestLimitTooSmall = reasonKind<{ limit: number }>({
@@ -28,6 +29,7 @@ export const TestLimitTooSmall = reasonKind<{ limit: number }>({
   errno: 'EINVAL',
   cite: '05 §A.7 op 9',
   say: ({ limit }) => `${limit} bytes of temporary memory are too few: 12 are needed`,
+  advice: 'Set limit to 0 for the usual size, or to at least 12 bytes.',
 })
 
 const MINIMUM_LIMIT = 12

@@ -31,6 +31,7 @@ export const TestDeviceFlagUnknown = reasonKind<{ flags: number }>({
   errno: 'EINVAL',
   cite: '05 §A.7 ops 2 and 12 step 2',
   say: ({ flags }) => `dev_flags ${hex(flags)} have bits other than NO_DIRTY (1) and PASID (4)`,
+  advice: 'Use only MOCK_FLAGS_DEVICE_NO_DIRTY and MOCK_FLAGS_DEVICE_PASID.',
 })
 
 export const TestDeviceNotMock = reasonKind<{ device: string }>({
@@ -38,6 +39,7 @@ export const TestDeviceNotMock = reasonKind<{ device: string }>({
   errno: 'EINVAL',
   cite: '05 §A.7 ops 15 and 16',
   say: ({ device }) => `${device} is not a mock device`,
+  advice: 'Use a device that IOMMU_TEST_OP_MOCK_DOMAIN made.',
 })
 
 export const TestCacheDiffers = reasonKind<{
@@ -53,6 +55,7 @@ export const TestCacheDiffers = reasonKind<{
     found === undefined
       ? `${device} has no cache entry ${entry}`
       : `cache entry ${entry} of ${device} holds ${hex(found)}, not ${hex(expected)}`,
+  advice: 'The caches are not as the test expects: look at which invalidations reached the device.',
 })
 
 export const TestNoVirtualDevice = reasonKind<{ device: string }>({
@@ -61,6 +64,8 @@ export const TestNoVirtualDevice = reasonKind<{ device: string }>({
   cite: '05 §A.7 op 17 step 2',
   say: ({ device }) =>
     `${device} is not on a nested page table of a vIOMMU, or its virtual ID is 0`,
+  advice:
+    'Attach the device to a nested HWPT of a vIOMMU and give it a vDEVICE with a virt_id first.',
 })
 
 export const TestPasidHwptDiffers = reasonKind<{
@@ -73,6 +78,7 @@ export const TestPasidHwptDiffers = reasonKind<{
   cite: '05 §A.7 op 21',
   say: ({ pasid, found, expected }) =>
     `${found ?? 'nothing'} is attached on PASID ${pasid}, not ${expected === 0 ? 'nothing' : `HWPT ${expected}`}`,
+  advice: 'The PASID is not where the test expects it: look at which attach or detach came last.',
 })
 
 /** The selftest object: what owns a mock device and its binding. */

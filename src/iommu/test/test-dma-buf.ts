@@ -12,6 +12,7 @@ export const TestDmaBufLength = reasonKind<{ length: number }>({
   errno: 'EINVAL',
   cite: '05 §A.7 op 22',
   say: ({ length }) => `a test dma-buf has 1 byte to 2 MiB, not ${length}`,
+  advice: 'Ask for 1 byte to 2 MiB.',
 })
 
 export const TestDmaBufNotMappable = reasonKind({
@@ -19,6 +20,7 @@ export const TestDmaBufNotMappable = reasonKind({
   errno: 'EINVAL',
   cite: '05 §A.7 op 22',
   say: () => 'a test dma-buf cannot be mapped into a process',
+  advice: 'Map it into an IOAS with IOMMU_IOAS_MAP_FILE only.',
 })
 
 export const TestDmaBufRevoked = reasonKind({
@@ -26,6 +28,7 @@ export const TestDmaBufRevoked = reasonKind({
   errno: 'ENODEV',
   cite: '05 §A.7 op 22',
   say: () => 'the dma-buf is revoked',
+  advice: 'Use the dma-buf before it is revoked, or let it come back (revoked = 0).',
 })
 
 export const TestRevokeBadDescriptor = reasonKind<{ fd: number }>({
@@ -33,6 +36,7 @@ export const TestRevokeBadDescriptor = reasonKind<{ fd: number }>({
   errno: 'EBADF',
   cite: '05 §A.7 op 23',
   say: ({ fd }) => `descriptor ${fd} is not open`,
+  advice: 'Pass the open descriptor of a dma-buf that IOMMU_TEST_OP_DMABUF_GET made.',
 })
 
 export const TestRevokeNoDmaBuf = reasonKind<{ fd: number }>({
@@ -40,6 +44,7 @@ export const TestRevokeNoDmaBuf = reasonKind<{ fd: number }>({
   errno: 'EINVAL',
   cite: '05 §A.7 op 23',
   say: ({ fd }) => `descriptor ${fd} is not a dma-buf`,
+  advice: 'Pass a dma-buf that IOMMU_TEST_OP_DMABUF_GET made.',
 })
 
 export const TestRevokeForeignDmaBuf = reasonKind<{ fd: number }>({
@@ -47,6 +52,7 @@ export const TestRevokeForeignDmaBuf = reasonKind<{ fd: number }>({
   errno: 'EOPNOTSUPP',
   cite: '05 §A.7 op 23',
   say: ({ fd }) => `the dma-buf behind descriptor ${fd} is not one of the test interface`,
+  advice: 'Pass a dma-buf that IOMMU_TEST_OP_DMABUF_GET made.',
 })
 
 const PAGE = 4096

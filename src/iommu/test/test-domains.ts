@@ -18,6 +18,7 @@ export const TestDomainNotMock = reasonKind<{ hwpt: number }>({
   errno: 'EINVAL',
   cite: '05 §A.7 ops 3, 13, 14',
   say: ({ hwpt }) => `HWPT ${hwpt} is not one of the mock IOMMU`,
+  advice: 'Use an HWPT of a device that IOMMU_TEST_OP_MOCK_DOMAIN made.',
 })
 
 export const TestCheckMisaligned = reasonKind<{ values: readonly bigint[]; unit: number }>({
@@ -26,6 +27,7 @@ export const TestCheckMisaligned = reasonKind<{ values: readonly bigint[]; unit:
   cite: '05 §A.7 ops 3 and 4',
   say: ({ values, unit }) =>
     `one of ${values.map(hex).join(', ')} is not a multiple of ${unit}, or the range passes 2^64`,
+  advice: 'Align iova, address and length to the page size of the mock IOMMU.',
 })
 
 export const TestMapDiffers = reasonKind<{ iova: bigint; address: bigint; mapped: boolean }>({
@@ -34,6 +36,8 @@ export const TestMapDiffers = reasonKind<{ iova: bigint; address: bigint; mapped
   cite: '05 §A.7 op 3 step 3',
   say: ({ iova, address, mapped }) =>
     `IOVA ${hex(iova)} ${mapped ? 'translates to other memory than' : 'is not mapped; expected was'} the caller's ${hex(address)}`,
+  advice:
+    'The page table is not as the test expects: look at what was mapped and unmapped there last.',
 })
 
 export const TestRefsDiffer = reasonKind<{ address: bigint; pins: number; expected: number }>({
@@ -42,6 +46,8 @@ export const TestRefsDiffer = reasonKind<{ address: bigint; pins: number; expect
   cite: '05 §A.7 op 4 step 2',
   say: ({ address, pins, expected }) =>
     `the page at ${hex(address)} is pinned ${pins} times, not ${expected}`,
+  advice:
+    'The pins are not as the test expects: look at which mappings and accesses hold the page.',
 })
 
 export const TestDirtyArguments = reasonKind<{ iova: bigint; length: bigint; pageSize: bigint }>({
@@ -51,6 +57,7 @@ export const TestDirtyArguments = reasonKind<{ iova: bigint; length: bigint; pag
   say: ({ iova, length, pageSize }) =>
     `page_size ${hex(pageSize)}, length ${hex(length)}, IOVA ${hex(iova)}: none may be zero but the IOVA, ` +
     'both must be multiples of page_size, and there must be a bitmap',
+  advice: 'Set page_size and length, align iova and length to page_size, and pass a bitmap.',
 })
 
 export const TestDirtyTooLong = reasonKind<{ pages: bigint }>({
@@ -58,6 +65,7 @@ export const TestDirtyTooLong = reasonKind<{ pages: bigint }>({
   errno: 'EOVERFLOW',
   cite: '05 §A.7 op 13 step 2',
   say: ({ pages }) => `${pages} pages are more than 134217728`,
+  advice: 'Mark fewer pages at once.',
 })
 
 export const TestDirtyNotTracking = reasonKind<{ hwpt: number }>({
@@ -80,6 +88,7 @@ export const TestIotlbDiffers = reasonKind<{
     found === undefined
       ? `there is no IOTLB entry ${entry}`
       : `IOTLB entry ${entry} holds ${hex(found)}, not ${hex(expected)}`,
+  advice: 'The IOTLB is not as the test expects: look at which invalidations reached it.',
 })
 
 const PAGE = 4096

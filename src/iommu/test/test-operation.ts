@@ -12,6 +12,7 @@ export const TestRangeOverflows = reasonKind<{ start: bigint; length: bigint }>(
   errno: 'EOVERFLOW',
   cite: '05 §A.7',
   say: ({ start, length }) => `${hex(length)} bytes from ${hex(start)} end beyond 2^64`,
+  advice: 'Check the address and the length.',
 })
 
 export const TestRangeEmpty = reasonKind({
@@ -19,6 +20,7 @@ export const TestRangeEmpty = reasonKind({
   errno: 'EINVAL',
   cite: '05 §A.7',
   say: () => 'the length is 0',
+  advice: 'Set length to the number of bytes.',
 })
 
 export const TestMemoryUnreadable = reasonKind<{ address: bigint; length: number }>({
@@ -27,6 +29,7 @@ export const TestMemoryUnreadable = reasonKind<{ address: bigint; length: number
   cite: '05 §A.7',
   say: ({ address, length }) =>
     `the ${length} bytes at ${hex(address)} are not all in readable memory of the caller`,
+  advice: 'Pass memory that the program has.',
 })
 
 export const TestFlagUnknown = reasonKind<{ flags: number; known: number; operation: string }>({
@@ -35,6 +38,7 @@ export const TestFlagUnknown = reasonKind<{ flags: number; known: number; operat
   cite: '05 §A.7',
   say: ({ flags, known, operation }) =>
     `${operation} knows the flags ${hex(known)}; ${hex(flags)} were passed`,
+  advice: 'Use the flags of iommufd_test.h only.',
 })
 
 /** One operation being handled. */

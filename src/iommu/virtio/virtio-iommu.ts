@@ -26,6 +26,7 @@ export const VirtioOtherInstance = reasonKind<{ device: string }>({
   errno: 'EINVAL',
   cite: '07 §11.3',
   say: ({ device }) => `the page table was made for another virtio IOMMU than that of ${device}`,
+  advice: 'Make an HWPT for each IOMMU, or attach to the IOAS and let the kernel choose one.',
 })
 
 export const VirtioNoMmio = reasonKind<{ iova: Iova }>({
@@ -34,6 +35,7 @@ export const VirtioNoMmio = reasonKind<{ iova: Iova }>({
   cite: '07 §11.4',
   say: ({ iova: at }) =>
     `the device does not offer the MMIO feature, so that device memory cannot be mapped at 0x${at.toString(16)}`,
+  advice: 'Do not map device memory into this IOAS: the IOMMU cannot translate to it.',
 })
 
 export const VirtioTableMemoryExhausted = reasonKind({
@@ -41,6 +43,7 @@ export const VirtioTableMemoryExhausted = reasonKind({
   errno: 'ENOMEM',
   cite: '07 §11.3',
   say: () => 'no memory is left for another translation',
+  advice: 'Destroy HWPTs and unmap what is not needed any more.',
 })
 
 export interface VirtioOptions {

@@ -21,6 +21,7 @@ export const BarOffsetOutside = reasonKind<{ region: number; offset: number; len
   cite: '06 §4.3',
   say: ({ region, offset, length }) =>
     `offset ${hex(offset)} is past the ${hex(length)} bytes of BAR${region}`,
+  advice: 'Stay within the size that VFIO_DEVICE_GET_REGION_INFO reports.',
 })
 
 export const MemoryDisabled = reasonKind<{ region: number; why: string }>({
@@ -36,6 +37,7 @@ export const MmapBarNotShared = reasonKind<{ flags: number }>({
   errno: 'EINVAL',
   cite: '06 §4.4',
   say: ({ flags }) => `a region of a device is mapped MAP_SHARED, not with flags ${hex(flags)}`,
+  advice: 'Map it with MAP_SHARED.',
 })
 
 export const MmapRegionNever = reasonKind<{ region: number }>({
@@ -52,6 +54,7 @@ export const MmapBeyondBar = reasonKind<{ region: number; end: bigint; length: n
   cite: '06 §4.4',
   say: ({ region, end, length }) =>
     `the mapping ends at ${hex(end)}, behind the ${hex(length)} bytes of BAR${region}`,
+  advice: 'Map no more than the size that VFIO_DEVICE_GET_REGION_INFO reports.',
 })
 
 const MAP_TYPE = 0x0f

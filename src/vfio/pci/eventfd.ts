@@ -8,6 +8,7 @@ export const EventfdNotOpen = reasonKind<{ fd: Fd }>({
   errno: 'EBADF',
   cite: '06 §6.2',
   say: ({ fd }) => `descriptor ${fd} is not open`,
+  advice: 'Pass an open eventfd, or -1 for none.',
 })
 
 export const NotAnEventfd = reasonKind<{ fd: Fd; name: string }>({
@@ -15,6 +16,7 @@ export const NotAnEventfd = reasonKind<{ fd: Fd; name: string }>({
   errno: 'EINVAL',
   cite: '06 §6.2',
   say: ({ fd, name }) => `descriptor ${fd} is ${name}, not an eventfd`,
+  advice: 'Pass a descriptor from eventfd(2).',
 })
 
 /** The eventfd behind a descriptor of the caller, held until `close`. */

@@ -42,24 +42,29 @@ export const HotResetFlags = reasonKind<{ flags: number }>({
   errno: 'EINVAL',
   cite: '06 §7.3',
   say: ({ flags }) => `flags 0x${flags.toString(16)} must be 0`,
+  advice: 'Set flags to 0.',
 })
 export const HotResetCount = reasonKind<{ count: number; why: string }>({
   code: 'hot-reset-count',
   errno: 'EINVAL',
   cite: '06 §7.3',
   say: ({ count, why }) => `count is ${count}: ${why}`,
+  advice:
+    'Pass the groups that VFIO_DEVICE_GET_PCI_HOT_RESET_INFO lists, each once; none for devices that are bound to an iommufd.',
 })
 export const HotResetGroupNotOpen = reasonKind<{ fd: Fd }>({
   code: 'hot-reset-group-not-open',
   errno: 'EBADF',
   cite: '06 §7.3',
   say: ({ fd }) => `descriptor ${fd} is not open`,
+  advice: 'Pass open descriptors of VFIO groups.',
 })
 export const HotResetNotAGroup = reasonKind<{ fd: Fd }>({
   code: 'hot-reset-not-a-group',
   errno: 'EINVAL',
   cite: '06 §7.3',
   say: ({ fd }) => `descriptor ${fd} is not a VFIO group`,
+  advice: 'Pass descriptors of /dev/vfio/N.',
 })
 export const HotResetNotCovered = reasonKind<{ device: string }>({
   code: 'hot-reset-not-covered',

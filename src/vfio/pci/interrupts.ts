@@ -27,6 +27,8 @@ export const IrqInfoNoSuchIndex = reasonKind<{ index: number }>({
     index === ERR
       ? 'the function has no PCI Express capability, hence no error interrupt'
       : `interrupt index ${index} does not exist: there are ${VFIO_PCI_NUM_IRQS}`,
+  advice:
+    'Ask for indices below num_irqs of VFIO_DEVICE_GET_INFO, and take EINVAL for an interrupt that the function lacks.',
 })
 
 export const IrqActionUnknown = reasonKind<{ index: number; action: number }>({
@@ -35,6 +37,8 @@ export const IrqActionUnknown = reasonKind<{ index: number; action: number }>({
   cite: '06 §6.2 step 7',
   say: ({ index, action }) =>
     `interrupt index ${index} has no action 0x${action.toString(16)}: it must be exactly one that the index has`,
+  advice:
+    'Set exactly one of VFIO_IRQ_SET_ACTION_MASK, UNMASK and TRIGGER; MASK and UNMASK are for INTx.',
 })
 
 const {

@@ -12,6 +12,7 @@ export const IntxOneInterrupt = reasonKind<{ start: number; count: number }>({
   cite: '06 §6.3',
   say: ({ start, count }) =>
     `INTx is one interrupt: start ${start} and count ${count} are not 0 and 1`,
+  advice: 'Set start to 0 and count to 1.',
 })
 
 export const IntxMaskByEventfd = reasonKind({
@@ -19,6 +20,7 @@ export const IntxMaskByEventfd = reasonKind({
   errno: 'ENOTTY',
   cite: '06 §6.3',
   say: () => 'INTx cannot be masked by an eventfd, only unmasked',
+  advice: 'Mask with DATA_NONE or DATA_BOOL.',
 })
 
 export const IntxUnmaskInstalled = reasonKind({

@@ -14,12 +14,14 @@ export const IoeventfdFlags = reasonKind<{ flags: number }>({
   errno: 'EINVAL',
   cite: '06 §8',
   say: ({ flags }) => `flags ${hex(flags)} must be exactly one width: 1, 2, 4 or 8`,
+  advice: 'Set flags to the width of the register alone.',
 })
 export const IoeventfdDescriptor = reasonKind<{ descriptor: number }>({
   code: 'ioeventfd-descriptor',
   errno: 'EINVAL',
   cite: '06 §8',
   say: ({ descriptor }) => `${descriptor} is neither a descriptor nor -1`,
+  advice: 'Pass an eventfd, or -1 to remove one.',
 })
 export const IoeventfdPlace = reasonKind<{
   region: number
@@ -32,6 +34,7 @@ export const IoeventfdPlace = reasonKind<{
   cite: '06 §8',
   say: ({ region, offset, width, why }) =>
     `${width} bytes at ${hex(offset)} of region ${region} cannot be written by an eventfd: ${why}`,
+  advice: 'Name an aligned register in a memory BAR, outside of the MSI-X table.',
 })
 export const IoeventfdExists = reasonKind<{ region: number; offset: number; data: bigint }>({
   code: 'ioeventfd-exists',
@@ -39,6 +42,7 @@ export const IoeventfdExists = reasonKind<{ region: number; offset: number; data
   cite: '06 §8',
   say: ({ region, offset, data }) =>
     `an eventfd already writes ${hex(data)} to ${hex(offset)} of BAR${region}`,
+  advice: 'Remove the earlier one first (fd -1), or keep it.',
 })
 export const IoeventfdUnknown = reasonKind<{ region: number; offset: number; data: bigint }>({
   code: 'ioeventfd-unknown',
@@ -46,12 +50,14 @@ export const IoeventfdUnknown = reasonKind<{ region: number; offset: number; dat
   cite: '06 §8',
   say: ({ region, offset, data }) =>
     `no eventfd writes ${hex(data)} to ${hex(offset)} of BAR${region}`,
+  advice: 'Name region, offset and data as they were when it was added.',
 })
 export const IoeventfdTooMany = reasonKind<{ most: number }>({
   code: 'ioeventfd-too-many',
   errno: 'ENOSPC',
   cite: '06 §8',
   say: ({ most }) => `${most} eventfds of this kind exist already`,
+  advice: 'Remove some, and serve the other registers by writes.',
 })
 
 const MOST = 1000

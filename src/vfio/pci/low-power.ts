@@ -12,12 +12,14 @@ export const LowPowerEngaged = reasonKind({
   errno: 'EINVAL',
   cite: '06 §9.2',
   say: () => 'the device is in low power already',
+  advice: 'Leave low power first (VFIO_DEVICE_FEATURE_LOW_POWER_EXIT).',
 })
 export const WakeupDescriptorNegative = reasonKind<{ descriptor: number }>({
   code: 'wakeup-descriptor-negative',
   errno: 'EINVAL',
   cite: '06 §9.2',
   say: ({ descriptor }) => `${descriptor} is no descriptor of an eventfd`,
+  advice: 'Pass an open eventfd.',
 })
 
 const {

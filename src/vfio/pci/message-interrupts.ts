@@ -26,6 +26,7 @@ export const NoVectorsAsked = reasonKind<{ index: number }>({
   cite: '06 §6.4',
   say: ({ index }) =>
     `enabling interrupt index ${index} with start 0 and count 0 asks for no vector`,
+  advice: 'Set count to the number of vectors; DATA_NONE with count 0 switches the interrupts off.',
 })
 
 export const VectorNotAllocated = reasonKind<{ vector: number; allocated: number }>({

@@ -10,6 +10,7 @@ export const TriggerCountZero = reasonKind<{ index: number }>({
   errno: 'EINVAL',
   cite: '06 §6.5',
   say: ({ index }) => `interrupt index ${index} takes count 1 with data, not 0`,
+  advice: 'Set count to 1; DATA_NONE with count 0 switches the interrupt off.',
 })
 
 export const TriggerDescriptorNegative = reasonKind<{ descriptor: number }>({
@@ -17,6 +18,7 @@ export const TriggerDescriptorNegative = reasonKind<{ descriptor: number }>({
   errno: 'EINVAL',
   cite: '06 §6.5',
   say: ({ descriptor }) => `${descriptor} is neither a descriptor nor -1`,
+  advice: 'Pass an eventfd, or -1 to take it away.',
 })
 
 export class SingleTrigger {

@@ -7,6 +7,7 @@ export const TokenNotWanted = reasonKind<{ device: string }>({
   cite: '06 §9.1',
   say: ({ device }) =>
     `${device} is neither an SR-IOV function nor one of its virtual functions, and takes no token`,
+  advice: 'Leave the token out for this device.',
 })
 
 export const refuseToken = (bdf: string, token: Uint8Array | undefined): Result<void> => {

@@ -56,18 +56,22 @@ export const PciUnknownIoctl = reasonKind<{ request: number }>({
   errno: 'ENOTTY',
   cite: '06 §2.3',
   say: ({ request }) => `0x${request.toString(16)} is no request of vfio-pci`,
+  advice:
+    'Use the VFIO_DEVICE_* requests here; mappings are made on the container or on the iommufd.',
 })
 export const RegionUnknown = reasonKind<{ region: number }>({
   code: 'region-unknown',
   errno: 'EINVAL',
   cite: '06 §4.2, §4.3',
   say: ({ region }) => `there is no region ${region}`,
+  advice: 'Ask for regions below num_regions of VFIO_DEVICE_GET_INFO.',
 })
 export const DeviceHasNoReset = reasonKind<{ device: string }>({
   code: 'device-has-no-reset',
   errno: 'EINVAL',
   cite: '06 §7.1',
   say: ({ device }) => `${device} has no way to be reset`,
+  advice: 'Look for VFIO_DEVICE_FLAGS_RESET in VFIO_DEVICE_GET_INFO before resetting.',
 })
 
 const { VFIO_PCI_CONFIG_REGION_INDEX: CONFIG, VFIO_PCI_ROM_REGION_INDEX: ROM } = VFIO_PCI_REGIONS
