@@ -27,6 +27,9 @@ export type Constants = Readonly<Record<string, number>>
 /** How the bytes are laid down; little-endian throughout. */
 export type Wire = 'u8' | 'u16' | 'u32' | 's32' | 'u64' | 'array' | 'struct'
 
+/** What a number stands for, where it can be looked for: `length` is that of the IOVA range beside it. */
+export type Subject = 'object' | 'iova' | 'length'
+
 export interface Field<Value, Dir extends Direction = Direction> {
   readonly direction: Dir
   readonly meaning: string
@@ -36,6 +39,7 @@ export interface Field<Value, Dir extends Direction = Direction> {
   readonly align: number
   /** `size` words and reserved fields are left out when a structure is printed. */
   readonly role?: 'size' | 'argsz' | 'reserved'
+  readonly subject?: Subject
   readonly flags?: Constants
   readonly values?: Constants
   /** Element and number of elements of an array; a flexible array takes what is left. */
@@ -54,7 +58,11 @@ export interface Field<Value, Dir extends Direction = Direction> {
 
 /** Makes a kind whose value is a 32-bit (or smaller) number; `Brand` is the type it has here. */
 const number =
-  <Brand extends number>(wire: 'u8' | 'u16' | 'u32' | 's32', format: (value: Brand) => string) =>
+  <Brand extends number>(
+    wire: 'u8' | 'u16' | 'u32' | 's32',
+    format: (value: Brand) => string,
+    subject?: Subject,
+  ) =>
   <Dir extends Direction>(direction: Dir, meaning: string): Field<Brand, Dir> => {
     const size = { u8: 1, u16: 2, u32: 4, s32: 4 }[wire]
     const read: (view: DataView, offset: number) => number = {
@@ -79,12 +87,13 @@ const number =
       read: (view, offset) => read(view, offset) as Brand,
       write,
       format,
+      ...(subject === undefined ? {} : { subject }),
     }
   }
 
 /** Makes a kind whose value is a 64-bit `bigint`. */
 const wide =
-  <Brand extends bigint>(format: (value: Brand) => string) =>
+  <Brand extends bigint>(format: (value: Brand) => string, subject?: Subject) =>
   <Dir extends Direction>(direction: Dir, meaning: string): Field<Brand, Dir> => ({
     direction,
     meaning,
@@ -95,6 +104,7 @@ const wide =
     read: (view, offset) => view.getBigUint64(offset, true) as Brand,
     write: (view, offset, value) => view.setBigUint64(offset, value, true),
     format,
+    ...(subject === undefined ? {} : { subject }),
   })
 
 export const u8 = number<number>('u8', String)
@@ -105,7 +115,7 @@ export const s32 = number<number>('s32', String)
 export const hex8 = number<number>('u8', hex)
 export const hex32 = number<number>('u32', hex)
 /** ID of an object as the caller passed it: may be 0 or name nothing. */
-export const id32 = number<ObjectId>('u32', String)
+export const id32 = number<ObjectId>('u32', String, 'object')
 export const pasid32 = number<Pasid>('u32', hex)
 /** A descriptor; also where the header says `__u32`. */
 export const fd32 = number<Fd>('s32', String)
@@ -113,9 +123,9 @@ export const fd32 = number<Fd>('s32', String)
 /** A count or a number that is not an address. */
 export const u64 = wide<bigint>(String)
 export const hex64 = wide<bigint>(hex)
-export const iova64 = wide<Iova>(hex)
+export const iova64 = wide<Iova>(hex, 'iova')
 export const va64 = wide<UserVa>(hex)
-export const len64 = wide<ByteLength>(hex)
+export const len64 = wide<ByteLength>(hex, 'length')
 export const offset64 = wide<FileOffset>(hex)
 export const phys64 = wide<PhysAddr>(hex)
 

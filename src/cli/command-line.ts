@@ -1,8 +1,11 @@
 /** The command line: every command and option there is, with its help. */
 
 import { Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
+import { FilterError } from '../watch/filter-error.ts'
 import { ExitStatus } from './exit-status.ts'
 import type { RunOptions } from './run-options.ts'
+import type { ShowOptions } from './show.ts'
+import { UsageError } from './usage-error.ts'
 import { version } from './version.ts'
 
 const collect = (value: string, previous: readonly string[] = []): string[] => [...previous, value]
@@ -32,6 +35,7 @@ export const createCommand = (): Command => {
     .configureHelp({ optionTerm })
   failWith(program, ExitStatus.USAGE)
   addRun(program)
+  addShow(program)
   addCheck(program)
   addDevices(program)
   addDemo(program)
@@ -119,6 +123,44 @@ const addRun = (program: Command): void => {
   failWith(run, ExitStatus.RUN_FAILED)
 }
 
+const addShow = (program: Command): void => {
+  const show = program
+    .command('show')
+    .summary('print a recording')
+    .description(
+      'Prints the calls of FILE, which run --record made (- for standard input), as run --trace prints ' +
+        'them. Options of one kind add up (any may hold); those of different kinds narrow down (each must hold).',
+    )
+    .argument('<file>', 'the recording')
+    .option(
+      '-e, --filter <filter>',
+      'only these calls: names or numbers of requests, separated by commas; ! excludes; status=failed',
+      collect,
+    )
+    .option('--call <numbers>', 'only these calls of the run: 17, or 10-20', collect)
+    .option('--pid <pid>', 'only calls of this process or thread', collect)
+    .option('--errno <errno>', 'only calls that failed so: EINVAL, 22', collect)
+    .option('--context <number>', 'only calls on this open iommufd, counted from 1', collect)
+    .option('--object <id>', 'only calls that name this object, or change it', collect)
+    .option(
+      '--iova <range>',
+      'only calls that touch this range: 0x1000, 0x1000-0x1fff or 0x1000+0x1000',
+      collect,
+    )
+    .option('--events', 'number calls, and print what happened in each of them')
+    .option('--doctor', 'print findings too, where they are made')
+    .addOption(
+      new Option('--format <format>', 'how to print: text, or one line of JSON for each event')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .action(async (file: string, options: ShowOptions) => {
+      const { showCommand } = await import('./show.ts')
+      process.exitCode = orUsage(() => showCommand(file, options))
+    })
+  failWith(show, ExitStatus.USAGE)
+}
+
 const addCheck = (program: Command): void => {
   const check = program
     .command('check')
@@ -186,6 +228,17 @@ const addErrors = (program: Command): void => {
       },
     )
   failWith(errors, ExitStatus.USAGE)
+}
+
+/** What cannot be done as asked is told in a sentence. */
+const orUsage = (act: () => number): number => {
+  try {
+    return act()
+  } catch (error) {
+    if (!(error instanceof UsageError || error instanceof FilterError)) throw error
+    process.stderr.write(`iommufd-user: ${error.message}\n`)
+    return ExitStatus.USAGE
+  }
 }
 
 /** A wrong command line ends with this status; help and version with 0. */

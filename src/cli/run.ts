@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { endLike, type RunEnd, startRun } from '../host/run.ts'
-import { FilterError, traceFilter } from '../watch/trace-filter.ts'
+import { FilterError } from '../watch/filter-error.ts'
+import { traceFilter } from '../watch/trace-filter.ts'
 import { parseDeviceSpec } from './device-spec.ts'
 import { ExitStatus } from './exit-status.ts'
 import type { RunConfig } from './run-config.ts'

@@ -43,7 +43,8 @@ export const releaseStandardError = (): void => {
   openSync('/dev/null', 'w')
 }
 
-const writeAll = (fd: number, text: string | Uint8Array): void => {
+/** Writes all of it, waiting for a slow reader. Throws as `writeSync` does. */
+export const writeAll = (fd: number, text: string | Uint8Array): void => {
   let rest: Uint8Array = typeof text === 'string' ? new TextEncoder().encode(text) : text
   while (rest.length > 0)
     try {
@@ -55,7 +56,7 @@ const writeAll = (fd: number, text: string | Uint8Array): void => {
     }
 }
 
-const isErrno = (error: unknown, code: string): boolean =>
+export const isErrno = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code
 
 const message = (error: unknown): string => (error instanceof Error ? error.message : String(error))

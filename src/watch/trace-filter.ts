@@ -19,6 +19,7 @@ import {
 } from '../abi/tables.ts'
 import type { EngineEvent } from '../engine/events.ts'
 import { Refusal } from '../engine/reason.ts'
+import { FilterError } from './filter-error.ts'
 
 export type CallEvent = EngineEvent & { readonly type: 'call' }
 export type Operation = CallEvent['operation']
@@ -30,9 +31,6 @@ const ioctls: readonly Ioctl[] = [
   ...deviceIoctls,
   ...migrationIoctls,
 ]
-
-/** What was typed is no filter; `message` is a sentence for the person who typed it. */
-export class FilterError extends Error {}
 
 const operations: readonly Operation[] = ['open', 'ioctl', 'read', 'write', 'mmap', 'poll']
 

@@ -17,7 +17,7 @@ import type { CallEvent } from './trace-filter.ts'
  */
 export const traceLine = (event: CallEvent, stamp: Stamp | undefined): string => {
   const who = event.tid === event.pid ? `${event.pid}` : `${event.pid}/${event.tid}`
-  const ioctl = event.operation === 'ioctl' ? declarationOf(event) : undefined
+  const ioctl = declarationOf(event)
   const taken = stamp?.took === undefined ? '' : ` <${(stamp.took / 1e9).toFixed(6)}>`
   return `${who} ${invocation(event, stamp, ioctl)} = ${resultText(event.result)}${outputText(event, ioctl)}${taken}`
 }
@@ -83,8 +83,8 @@ const isNews = (field: PlacedField, before: unknown, after: unknown): boolean =>
   (field.direction === 'inout' && field.format(before) !== field.format(after))
 
 /** What an ioctl is. The same number means different things on different files; the file's name tells which. */
-export const declarationOf = ({ file, request }: CallEvent): Ioctl | undefined => {
-  if (request === undefined) return undefined
+export const declarationOf = ({ operation, file, request }: CallEvent): Ioctl | undefined => {
+  if (operation !== 'ioctl' || request === undefined) return undefined
   for (const kind of kindsOf(file)) {
     const ioctl = ioctlOn(kind, request)
     if (ioctl !== undefined) return ioctl

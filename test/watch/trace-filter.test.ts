@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { reasonKind, refuse } from '../../src/engine/reason.ts'
-import { FilterError, traceFilter } from '../../src/watch/trace-filter.ts'
+import { FilterError } from '../../src/watch/filter-error.ts'
+import { traceFilter } from '../../src/watch/trace-filter.ts'
 import { call } from './calls.ts'
 
 const map = call({ request: 0x3b85 })

@@ -1,0 +1,70 @@
+/** `show FILE`: prints what a recording holds, as `run --trace` would have. */
+import { type CallGroup, CallGroups } from '../watch/call-group.ts'
+import { Diagnosis } from '../watch/diagnosis.ts'
+import { eventJson, eventText } from '../watch/event-text.ts'
+import { findingText } from '../watch/finding.ts'
+import { callsThat, type GroupFilterOptions, groupFilter } from '../watch/group-filter.ts'
+import { traceFilter } from '../watch/trace-filter.ts'
+import { traceLine } from '../watch/trace-line.ts'
+import { ExitStatus } from './exit-status.ts'
+import { Output } from './output.ts'
+import { readRecordingFile } from './recording-input.ts'
+
+export interface ShowOptions extends GroupFilterOptions {
+  readonly filter?: readonly string[]
+  /** Findings, where they are made. */
+  readonly doctor?: boolean
+  /** What happened in each call. */
+  readonly events?: boolean
+  readonly format: 'text' | 'json'
+}
+
+/** Throws UsageError and FilterError. */
+export const showCommand = (file: string, options: ShowOptions): number => {
+  const filters = options.filter ?? []
+  const shows = traceFilter(filters)
+  const matches = groupFilter(options)
+  const wanted = filters.length === 0 ? matches : both(callsThat(shows), matches)
+  const output = new Output()
+  let going = true
+  const print = (line: string): void => {
+    going = output.write(`${line}\n`)
+  }
+  const lines = options.format === 'json' ? jsonLines : options.events ? detailed : traceLines
+  const groups = new CallGroups((group) => {
+    if (wanted(group)) for (const line of lines(group)) print(line)
+  })
+  const diagnosis = new Diagnosis((finding) => {
+    if (options.format === 'json') print(JSON.stringify({ type: 'finding', ...finding }))
+    else print(`--- ${findingText(finding).replaceAll('\n', '\n---')}`)
+  })
+  const { damage } = readRecordingFile(file, (item) => {
+    if (item.kind !== 'event') return going
+    groups.event(item.event, item.stamp)
+    if (options.doctor === true) diagnosis.event(item.event, item.stamp)
+    return going
+  })
+  groups.end()
+  output.flush()
+  if (damage !== undefined) process.stderr.write(`iommufd-user: ${file}: ${damage}\n`)
+  return ExitStatus.OK
+}
+
+const both =
+  (one: (group: CallGroup) => boolean, other: (group: CallGroup) => boolean) =>
+  (group: CallGroup): boolean =>
+    one(group) && other(group)
+
+const traceLines = ({ call, stamp }: CallGroup): string[] =>
+  call === undefined ? [] : [traceLine(call, stamp)]
+
+/** Behind each call, numbered, what happened in it. */
+const detailed = ({ call, stamp, events }: CallGroup): string[] => [
+  call === undefined ? 'between calls' : `#${call.call} ${traceLine(call, stamp)}`,
+  ...events.map(({ event }) => `    ${eventText(event)}`),
+]
+
+const jsonLines = ({ call, stamp, events }: CallGroup): string[] => [
+  ...events.map((each) => eventJson(each.event, each.stamp)),
+  ...(call === undefined ? [] : [eventJson(call, stamp)]),
+]
