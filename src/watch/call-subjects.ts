@@ -44,7 +44,7 @@ const rangesOf = (group: CallGroup): readonly Range[] => [
 ]
 
 const eventRanges = (event: EngineEvent): readonly Range[] => {
-  const { iova, length = 1n }: { iova?: unknown; length?: unknown } = { ...event }
+  const { iova, length = 1n }: Readonly<Record<string, unknown>> = { ...event }
   return typeof iova === 'bigint' && typeof length === 'bigint' ? [range(iova, length)] : []
 }
 

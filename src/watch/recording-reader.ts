@@ -78,7 +78,7 @@ export class RecordingReader {
       return 'The recording ends before its first record.'
     if (this.#ended) return undefined
     const rest = this.#waiting.length === 0 ? '' : ', in the middle of a record'
-    return `The recording ends early${rest}: whoever wrote it was stopped. The ${this.#records} records before that can be read.`
+    return `The recording ends early${rest}: whoever writes it was stopped, or has not finished. The ${this.#records} records before that can be read.`
   }
 
   /** How many bytes of `all` it takes; 0 while there are not enough. */
