@@ -69,7 +69,8 @@ const build = (linux: string, into: string): string => {
   console.error(`Building Linux's test programs from ${linux} ...`)
   run('make', ['-s', '-C', linux, 'headers_install', `INSTALL_HDR_PATH=${headers}`])
   mkdirSync(into, { recursive: true })
-  for (const program of selftestPrograms) compile(program, linux, join(headers, 'include'), into)
+  const programs = new Map(selftestPrograms.map((program) => [program.name, program]))
+  for (const program of programs.values()) compile(program, linux, join(headers, 'include'), into)
   return into
 }
 

@@ -1,11 +1,12 @@
 /** The models that `--device` knows. */
 import { Edu } from '../devices/edu.ts'
+import { Ioat } from '../devices/ioat.ts'
 import type { Vfio } from '../vfio/vfio.ts'
 import { list } from '../watch/english.ts'
 import { type DeviceModel, type DevicePlaces, groupOption, pciModel } from './device-model.ts'
 import { checkArgument, type DeviceSpec, readOptions } from './device-spec.ts'
 import { nearestName } from './nearest-name.ts'
-import { type OptionDeclarations, text, wholeNumber } from './option-kind.ts'
+import { type OptionDeclarations, text, wholeNumber, yesOrNo } from './option-kind.ts'
 import { UsageError } from './usage-error.ts'
 
 const freeName = (vfio: Vfio, model: string): string => {
@@ -36,8 +37,23 @@ const edu = pciModel({
       from: 12,
       to: 64,
     }),
+    mmap: yesOrNo(
+      'whether its registers can be mapped; what is stored there takes effect a moment later. Default: on',
+    ),
   },
-  create: ({ 'dma-bits': dmaBits }) => new Edu(dmaBits === undefined ? {} : { dmaBits }),
+  create: ({ 'dma-bits': dmaBits, mmap: mappable }) =>
+    new Edu({
+      ...(dmaBits === undefined ? {} : { dmaBits }),
+      ...(mappable === undefined ? {} : { mappable }),
+    }),
+})
+
+const ioat = pciModel({
+  name: 'ioat',
+  summary:
+    "a copy engine as Intel's I/OAT has, which Linux's tests of VFIO drivers can drive; MSI-X",
+  options: {},
+  create: () => new Ioat(),
 })
 
 const mock: DeviceModel = {
@@ -50,7 +66,7 @@ const mock: DeviceModel = {
   },
 }
 
-export const deviceModels: readonly DeviceModel[] = [edu, scratch, mock]
+export const deviceModels: readonly DeviceModel[] = [edu, ioat, scratch, mock]
 
 /** Throws UsageError for a name that no model has. */
 export const modelOf = (spec: DeviceSpec): DeviceModel => {

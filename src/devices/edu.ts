@@ -1,9 +1,14 @@
 /**
  * edu, QEMU's teaching device (06 §13): a register that inverts, a factorial that takes time, a DMA
- * engine with a 4 KiB buffer, INTx and MSI. All of its registers trap.
+ * engine with a 4 KiB buffer, INTx and MSI.
+ *
+ * Its registers can be mapped, as on Linux. Reads and writes through the device file are exact. What is
+ * stored through a mapping counts once the model has looked (mapped-registers.ts), so that a load right
+ * after it finds what was stored, not what it leads to; and a store of what is there already is not seen.
  */
 import { iova } from '../abi/brands.ts'
 import type { AccessWidth, Bar, PciModel, PciServices } from '../vfio/pci/pci-model.ts'
+import { MappedRegisters } from './mapped-registers.ts'
 
 const Register = {
   IDENTIFICATION: 0x00,
@@ -31,10 +36,15 @@ const DMA_INTERRUPT = 0x4n
 const BUFFER_START = 0x4_0000n
 const BUFFER_SIZE = 4096
 const DMA_REGISTERS_FROM = 0x80
+/** Registers below this can be mapped with a meaning; the rest reads as all ones. */
+const REGISTERS_END = 0xa0
+const BAR_LENGTH = 1 << 20
 const ALL_ONES_32 = 0xffff_ffffn
 const ALL_ONES_64 = 0xffff_ffff_ffff_ffffn
 
 export interface EduOptions {
+  /** Whether clients can map the registers; default: yes, as on Linux. */
+  readonly mappable?: boolean
   /** Bits of bus address that the DMA engine keeps; default 28, as on the original. */
   readonly dmaBits?: number
   /** How long a transfer takes, in milliseconds; default 100. */
@@ -46,7 +56,7 @@ export interface EduOptions {
 export class Edu implements PciModel {
   readonly name = 'edu'
   readonly resettable = true
-  readonly bars: readonly Bar[] = [{ index: 0, kind: 'memory32', length: 1 << 20 }]
+  readonly bars: readonly Bar[]
   readonly identity = {
     vendor: 0x1234,
     device: 0x11e8,
@@ -72,6 +82,10 @@ export class Edu implements PciModel {
   #status = 0
   #pending = 0
   #dma = { source: 0n, destination: 0n, count: 0n, command: 0n }
+  /** Where clients map the registers, and what was last published there, in words. */
+  readonly #mapped: MappedRegisters | undefined
+  readonly #published = new Uint32Array(REGISTERS_END / 4)
+  readonly #seen = new Uint32Array(REGISTERS_END / 4)
   /** What runs now: computing, a transfer. */
   #activities: (() => void)[] = []
 
@@ -79,14 +93,29 @@ export class Edu implements PciModel {
     this.#dmaMask = (1n << BigInt(options.dmaBits ?? 28)) - 1n
     this.#dmaTime = options.dmaMilliseconds ?? 100
     this.#factorialTime = options.factorialMilliseconds ?? 1
+    if (options.mappable ?? true) {
+      this.#mapped = new MappedRegisters(BAR_LENGTH, () => this.#look())
+      this.#mapped.write(0, new Uint8Array(BAR_LENGTH).fill(0xff))
+    }
+    this.bars = [
+      {
+        index: 0,
+        kind: 'memory32',
+        length: BAR_LENGTH,
+        ...(this.#mapped === undefined ? {} : { memory: this.#mapped }),
+      },
+    ]
+    this.#publish(true)
   }
 
   opened(services: PciServices): void {
     this.#services = services
+    this.#mapped?.start(services)
   }
 
   closed(): void {
     this.#abandon()
+    this.#mapped?.stop()
     this.#services = undefined
   }
 
@@ -99,6 +128,47 @@ export class Edu implements PciModel {
     this.#dma = { source: 0n, destination: 0n, count: 0n, command: 0n }
     this.#buffer.fill(0)
     this.#services?.line(false)
+    this.#publish(true)
+  }
+
+  /** Puts into mapped memory what clients are to find there, if it has changed. */
+  #publish(everything = false): void {
+    const mapped = this.#mapped
+    if (mapped === undefined) return
+    for (let at = 0; at < REGISTERS_END; at += 4) {
+      const value = this.#word(at)
+      if (!everything && this.#published[at / 4] === value) continue
+      this.#published[at / 4] = value
+      mapped.store(at, 4, value)
+    }
+  }
+
+  /** What a load of four bytes finds; of a DMA register also in its upper half. */
+  #word(at: number): number {
+    if (at < DMA_REGISTERS_FROM || at % 8 === 0) return Number(this.#read(at, 4))
+    return Number(this.#read(at - 4, 8) >> 32n)
+  }
+
+  /** Takes what clients have stored for writes, in the order of the registers; true if there was any. */
+  #look(): boolean {
+    const mapped = this.#mapped
+    if (mapped === undefined) return false
+    const words = this.#seen
+    mapped.read(0, new Uint8Array(words.buffer))
+    const view = new DataView(words.buffer)
+    const differs = (at: number): boolean => words[at / 4] !== this.#published[at / 4]
+    let any = false
+    for (let at = 0; at < REGISTERS_END; at += at < DMA_REGISTERS_FROM ? 4 : 8) {
+      const width = at < DMA_REGISTERS_FROM ? 4 : 8
+      if (!differs(at) && (width === 4 || !differs(at + 4))) continue
+      any = true
+      const value = view.getBigUint64(at, true)
+      for (let word = at; word < at + width; word += 4)
+        this.#published[word / 4] = words[word / 4] ?? 0
+      this.#write(at, width, BigInt.asUintN(width * 8, value))
+    }
+    if (any) this.#publish()
+    return any
   }
 
   #abandon(): void {
@@ -112,6 +182,17 @@ export class Edu implements PciModel {
   }
 
   readRegister(_bar: number, offset: number, width: AccessWidth): bigint {
+    this.#mapped?.look()
+    return this.#read(offset, width)
+  }
+
+  writeRegister(_bar: number, offset: number, width: AccessWidth, value: bigint): void {
+    this.#mapped?.look()
+    this.#write(offset, width, value)
+    this.#publish()
+  }
+
+  #read(offset: number, width: AccessWidth): bigint {
     if (width < 4) return 0n
     const nothing = width === 8 ? ALL_ONES_64 : ALL_ONES_32
     if (width === 8 && offset < DMA_REGISTERS_FROM) return nothing
@@ -139,7 +220,7 @@ export class Edu implements PciModel {
     }
   }
 
-  writeRegister(_bar: number, offset: number, width: AccessWidth, value: bigint): void {
+  #write(offset: number, width: AccessWidth, value: bigint): void {
     if (width < 4 || (width === 8 && offset < DMA_REGISTERS_FROM)) return
     const word = Number(BigInt.asUintN(32, value))
     switch (offset) {
@@ -172,12 +253,15 @@ export class Edu implements PciModel {
       this.#factorial = factorial(n)
       this.#status &= ~STATUS_COMPUTING
       if ((this.#status & STATUS_INTERRUPT) !== 0) this.#raise(FACTORIAL_DONE)
+      else this.#publish()
     })
   }
 
   /** One message for each raise, whatever is pending; INTx is a level (06 §13.4). */
   #raise(bits: number): void {
     this.#pending = (this.#pending | bits) >>> 0
+    // Whoever is woken is to find why.
+    this.#publish()
     if (this.#pending === 0) return
     const services = this.#services
     if (services?.interruptKind === 'msi') services.message(0)
@@ -217,6 +301,7 @@ export class Edu implements PciModel {
     }
     this.#dma.command &= ~DMA_START
     if ((command & DMA_INTERRUPT) !== 0n) this.#raise(DMA_DONE)
+    else this.#publish()
   }
 }
 

@@ -11,6 +11,8 @@ export interface ChargedOwner {
   readonly space: AddressSpace
   readonly uid: number
   readonly mode: ChargeMode
+  /** Mapped BARs are taken like any other memory. */
+  readonly deviceMemory: boolean
 }
 
 export const OverMemlockLimit = reasonKind<{

@@ -41,6 +41,8 @@ export class Context implements OpenFile {
   readonly containerDevices = new ContainerDevices()
   /** No-IOMMU mode of the VFIO layer (02 §2.1). */
   noIommu = false
+  /** Mapped BARs can be mapped for DMA, as into native type1 containers and never into an iommufd (06 §4.4). */
+  takesDeviceMemory = false
   /** Called when the context is released, in order of registration, before the objects go. */
   readonly onRelease: (() => void)[] = []
   #references = 1

@@ -196,14 +196,14 @@ export class PageSource {
     const first = this.firstPage + start
     if (this.backing instanceof DmaBufBacking) throw new Error('pages of a dma-buf are not taken')
     if (this.backing !== undefined) return this.backing.take(first, end - start)
-    const { space, process } = this.owner
+    const { space, process, deviceMemory } = this.owner
     if (space.gone)
       return refuse(AddressSpaceGone, {
         pid: process.pid,
         name: process.name,
         va: addressOf(first, 0),
       })
-    return space.take(first, end - start, this.writable, caller.process)
+    return space.take(first, end - start, this.writable, caller.process, deviceMemory)
   }
 
   /** CHANGE_PROCESS of a source whose old charge cannot be returned (01 §16). */
@@ -323,7 +323,7 @@ export class SourceOwners {
       last.mode === mode
     )
       return last
-    this.#last = { process, space, uid, mode }
+    this.#last = { process, space, uid, mode, deviceMemory: this.#context.takesDeviceMemory }
     return this.#last
   }
 }

@@ -61,9 +61,16 @@ export interface AddressSpace extends UserMemory {
   /**
    * Takes `count` pages from `firstPage` (virtual page number) for long-term use, 01 §17.2: for
    * writing (also breaking copy-on-write) or only for reading. All or nothing; refuses with EFAULT
-   * and its relatives. The runs come in ascending order and cover exactly `count` pages.
+   * and its relatives. The runs come in ascending order and cover exactly `count` pages. Mapped device
+   * memory is refused unless `deviceMemory` (06 §4.4).
    */
-  take(firstPage: number, count: number, forWriting: boolean, caller: Process): Result<PageRun[]>
+  take(
+    firstPage: number,
+    count: number,
+    forWriting: boolean,
+    caller: Process,
+    deviceMemory?: boolean,
+  ): Result<PageRun[]>
   /** The engine holds (or no longer holds) these pages: the host keeps their content reachable. */
   hold?(runs: readonly PageRun[]): void
   release?(runs: readonly PageRun[]): void

@@ -176,7 +176,13 @@ export class HostAddressSpace implements AddressSpace, Mapper {
     return bytes.length
   }
 
-  take(firstPage: number, count: number, forWriting: boolean, caller: Process): Result<PageRun[]> {
+  take(
+    firstPage: number,
+    count: number,
+    forWriting: boolean,
+    caller: Process,
+    deviceMemory = false,
+  ): Result<PageRun[]> {
     const process = this.#name
     if (this.#near === undefined && this.gone) return refuse(AddressSpaceGone, { process })
     const start = firstPage * PAGE_SIZE
@@ -186,7 +192,9 @@ export class HostAddressSpace implements AddressSpace, Mapper {
     for (const vma of this.#vmas.within(start, Math.min(end, END_OF_USER))) {
       if (vma.start > at) break
       const page = at / PAGE_SIZE
-      const refusal = this.#refusal(vma, page, forWriting, caller)
+      const refusal =
+        (deviceMemory ? undefined : this.#deviceMemory(vma, page)) ??
+        this.#refusal(vma, page, forWriting, caller)
       if (refusal !== undefined) return refusal
       const to = Math.min(end, vma.end)
       runs.push(...this.#runs(vma, at, to))
@@ -196,9 +204,15 @@ export class HostAddressSpace implements AddressSpace, Mapper {
     return runs
   }
 
+  #deviceMemory(vma: Vma, page: number) {
+    return this.#shared.isOurs(vma)
+      ? refuse(DeviceMemory, { page, process: this.#name, name: vma.name })
+      : undefined
+  }
+
   #refusal(vma: Vma, page: number, forWriting: boolean, caller: Process) {
     const process = this.#name
-    if (this.#shared.isOurs(vma) || vma.name === '[vvar]' || vma.name === '[vsyscall]')
+    if (vma.name === '[vvar]' || vma.name === '[vsyscall]')
       return refuse(DeviceMemory, { page, process, name: vma.name })
     if (vma.name.startsWith('/secretmem')) return refuse(NotReadable, { page, process })
     if (forWriting && !vma.writable) return refuse(NotWritable, { page, process })

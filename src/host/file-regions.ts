@@ -1,7 +1,7 @@
 /** The parts of a file of ours that clients map: pages of its memfd, which we map as well. */
 import type { MmapRegion, SharedRegion } from '../engine/file.ts'
 import { openPath } from './client-memory.ts'
-import { O } from './kernel.ts'
+import { O, PAGE_SIZE } from './kernel.ts'
 import type { Sys } from './sys.ts'
 
 const PROT_READ_WRITE = 3
@@ -15,8 +15,10 @@ export class FileRegions {
   readonly #lengths = new Map<number, number>()
   /** Our own mappings of the regions. */
   readonly #mapped: Uint8Array[] = []
+  readonly #addresses: number[] = []
   /** Their content while clients may not touch it, in the same order. */
   #saved: readonly Uint8Array[] | undefined
+  #closed = false
 
   /** `fd` of thread `tid` is the file. */
   constructor(sys: Sys, tid: number, fd: number) {
@@ -39,6 +41,7 @@ export class FileRegions {
     if (address < 0)
       throw new Error(`a region of ${length} bytes cannot be mapped (errno ${-address})`)
     this.#lengths.set(offset, length)
+    this.#addresses.push(address)
     const index = this.#mapped.push(this.#sys.at(address, length)) - 1
     const pages: SharedRegion = {
       length,
@@ -49,7 +52,10 @@ export class FileRegions {
     // The region may have had other pages before, of a file that was opened earlier.
     const content = new Uint8Array(length)
     region.memory.read(0, content)
-    pages.write(0, content)
+    for (let at = 0; at < length; at += PAGE_SIZE) {
+      const page = content.subarray(at, at + PAGE_SIZE)
+      if (page.some((byte) => byte !== 0)) pages.write(at, page)
+    }
     region.memory.backBy?.(pages)
   }
 
@@ -64,7 +70,7 @@ export class FileRegions {
    * content waits elsewhere until the file has its size again.
    */
   #setAccessible(accessible: boolean): void {
-    if (accessible === (this.#saved === undefined)) return
+    if (this.#closed || accessible === (this.#saved === undefined)) return
     if (!accessible) {
       this.#saved = this.#mapped.map((bytes) => bytes.slice())
       this.#sys.call('ftruncate', this.#fd, 0)
@@ -87,7 +93,12 @@ export class FileRegions {
     )
   }
 
+  /** Nobody maps them any more; who reads and writes the regions finds them as they were. */
   close(): void {
+    this.#setAccessible(false)
+    for (const [i, bytes] of this.#mapped.entries())
+      this.#sys.call('munmap', this.#addresses[i] ?? 0, bytes.length)
+    this.#closed = true
     this.#sys.call('close', this.#fd)
   }
 }

@@ -87,6 +87,7 @@ export class Type1Backend {
     this.machine = machine
     this.splits = options.splits
     this.context = machine.open('/dev/vfio/vfio', process)
+    this.context.takesDeviceMemory = true
     const id = this.context.objects.reserve()
     if (id instanceof Refusal) throw new Error('a new context has no free ID')
     this.ioas = new Ioas(this.context, id)

@@ -200,7 +200,7 @@ export class BarAccess {
   }
 
   #load(bar: Bar, at: number, width: AccessWidth): bigint {
-    if (bar.memory === undefined)
+    if (this.#model.readRegister !== undefined || bar.memory === undefined)
       return this.#model.readRegister?.(bar.index, at, width) ?? allOnes(width)
     const bytes = new Uint8Array(width)
     bar.memory.read(at, bytes)
@@ -208,7 +208,7 @@ export class BarAccess {
   }
 
   #store(bar: Bar, at: number, width: AccessWidth, value: bigint): void {
-    if (bar.memory === undefined) {
+    if (this.#model.writeRegister !== undefined || bar.memory === undefined) {
       this.#model.writeRegister?.(bar.index, at, width, value)
       return
     }

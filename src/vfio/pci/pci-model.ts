@@ -92,7 +92,10 @@ export interface PciModel {
   closed?(): void
   /** Registers to their reset values; what was going on is abandoned. */
   reset(): void
-  /** Trapped accesses, naturally aligned. Values are little-endian numbers of `width` bytes. */
+  /**
+   * Trapped accesses, naturally aligned. Values are little-endian numbers of `width` bytes. Where they are
+   * missing, a BAR with `memory` is read and written there, and any other reads as all ones.
+   */
   readRegister?(bar: number, offset: number, width: AccessWidth): bigint
   writeRegister?(bar: number, offset: number, width: AccessWidth, value: bigint): void
   /** COMMAND has changed: bus master or memory enable may differ. */

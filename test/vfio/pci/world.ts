@@ -1,8 +1,15 @@
 /** A program with an edu device, on simulated time, in-process. */
-import { type Fd, fileOffset, type Iova, iova, userVa } from '../../../src/abi/brands.ts'
+import {
+  byteLength,
+  type Fd,
+  fileOffset,
+  type Iova,
+  iova,
+  userVa,
+} from '../../../src/abi/brands.ts'
 import { encode, type Fields, type Struct } from '../../../src/abi/layout.ts'
 import type { Context } from '../../../src/engine/context.ts'
-import type { OpenFile } from '../../../src/engine/file.ts'
+import type { OpenFile, SharedRegion } from '../../../src/engine/file.ts'
 import { Machine } from '../../../src/engine/machine.ts'
 import type { ForeignFile, HeldEventfd } from '../../../src/engine/ports.ts'
 import { Refusal } from '../../../src/engine/reason.ts'
@@ -72,6 +79,34 @@ export class TestEventfd implements ForeignFile, HeldEventfd {
   }
 }
 
+/** A BAR as a program has it mapped: loads and stores that nobody sees happen. */
+export class MappedBar implements SharedRegion {
+  readonly length: number
+  readonly view: DataView
+  accessible = true
+
+  constructor(length: number) {
+    this.length = length
+    this.view = new DataView(new ArrayBuffer(length))
+  }
+
+  get #bytes(): Uint8Array {
+    return new Uint8Array(this.view.buffer)
+  }
+
+  read(offset: number, into: Uint8Array): void {
+    into.set(this.#bytes.subarray(offset, offset + into.length))
+  }
+
+  write(offset: number, bytes: Uint8Array): void {
+    this.#bytes.set(bytes, offset)
+  }
+
+  setAccessible(accessible: boolean): void {
+    this.accessible = accessible
+  }
+}
+
 export const CONFIG = 7n << 40n
 
 type Answer = number | string
@@ -108,6 +143,23 @@ export class PciWorld {
     const opened = node?.open(this.program.process, 'read-write')
     if (opened === undefined || opened instanceof Refusal) throw new Error('no cdev')
     return opened
+  }
+
+  /** Maps a whole BAR, as the host does it for a program. */
+  map(index: number, length: number): MappedBar {
+    const region = this.file.mmap?.(this.call(), {
+      length: byteLength(BigInt(length)),
+      prot: 3,
+      flags: 1,
+      offset: fileOffset(BigInt(index) << 40n),
+    })
+    if (region === undefined || region instanceof Refusal) throw new Error('it cannot be mapped')
+    const bar = new MappedBar(Number(region.length))
+    const content = new Uint8Array(bar.length)
+    region.memory.read(0, content)
+    bar.write(0, content)
+    region.memory.backBy?.(bar)
+    return bar
   }
 
   /** A new descriptor for an eventfd. */
