@@ -6,6 +6,7 @@ import { list } from '../watch/english.ts'
 import { type DeviceModel, type DevicePlaces, groupOption, pciModel } from './device-model.ts'
 import { checkArgument, type DeviceSpec, readOptions } from './device-spec.ts'
 import { nearestName } from './nearest-name.ts'
+import { nvme } from './nvme-model.ts'
 import { type OptionDeclarations, text, wholeNumber, yesOrNo } from './option-kind.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -66,7 +67,7 @@ const mock: DeviceModel = {
   },
 }
 
-export const deviceModels: readonly DeviceModel[] = [edu, ioat, scratch, mock]
+export const deviceModels: readonly DeviceModel[] = [edu, nvme, ioat, scratch, mock]
 
 /** Throws UsageError for a name that no model has. */
 export const modelOf = (spec: DeviceSpec): DeviceModel => {
