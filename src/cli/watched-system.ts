@@ -38,7 +38,7 @@ export const watchedSystem = (config: RunConfig): HostedSystem => {
   return {
     nodes: () => machine.nodes(),
     files: () => sysfs,
-    ...(pci.functions.length > 0 ? { opaqueDirectories: sysfsOpaque } : {}),
+    opaqueDirectories: sysfsOpaque(pci),
     timers,
     lockedPages: (space) => machine.lockedMemory.ofSpace(space),
     ...(config.testInterface ? { faults: new FaultInjector() } : {}),

@@ -74,6 +74,8 @@ const numbers = {
   setreuid: [113, 145],
   setresuid: [117, 147],
   capset: [126, 91],
+  statfs: [137, 43],
+  fstatfs: [138, 44],
   pivot_root: [155, 41],
   prctl: [157, 167],
   chroot: [161, 51],

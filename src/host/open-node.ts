@@ -9,13 +9,14 @@ import { O } from './kernel.ts'
 import type { FileToCreate } from './open-files.ts'
 import type { Destination } from './paths.ts'
 import { permits } from './permissions.ts'
+import { openReal, realLink } from './real-paths.ts'
 import { reportAnswered, type Server } from './server.ts'
 import { nodeStat } from './stat.ts'
 import type { SyntheticNode } from './tree.ts'
 
-/** Flags that only open() looks at: F_GETFL does not show them. */
 /** A file of sysfs takes no more at once. */
 const MAX_WRITE = 4096
+/** Flags that only open() looks at: F_GETFL does not show them. */
 const OPEN_ONLY = O.CREAT | O.EXCL | O.TRUNC | O.CLOEXEC | 0o400
 
 export const openNode = (server: Server, destination: Destination, flags: number): void => {
@@ -23,12 +24,22 @@ export const openNode = (server: Server, destination: Destination, flags: number
   if (destination.type === 'native' || destination.type === 'descriptor-link')
     notifications.proceed()
   else if (destination.type === 'error') notifications.fail(destination.errno)
+  else if (destination.type === 'real') openThrough(server, destination.path, flags)
   else if (destination.type === 'descriptor') {
     // Through /proc/PID/fd the node is opened anew; an anonymous file has none.
     const { node } = destination.hosted
     if (node === undefined) notifications.fail(Errno.ENXIO)
     else openSynthetic(server, node, destination.hosted.path, flags)
   } else openSynthetic(server, destination.node, destination.path, flags)
+}
+
+/** A real file behind something of ours. A link itself, by O_PATH and O_NOFOLLOW, is as one of ours. */
+const openThrough = (server: Server, path: string, flags: number): void => {
+  const { PATH, NOFOLLOW } = server.openFlags
+  const itself = PATH | NOFOLLOW
+  const target = (flags & itself) === itself ? realLink(server, path) : undefined
+  if (target === undefined) openReal(server, path, flags)
+  else openSynthetic(server, { kind: 'link', target }, path, flags)
 }
 
 const openSynthetic = (server: Server, node: SyntheticNode, path: string, flags: number): void => {
@@ -139,7 +150,9 @@ const textFile = (node: TextFile, path: string, flags: number): OpenFile => {
 /** Puts the new file into the caller; the descriptor there, or a negative number. */
 const install = (server: Server, wanted: FileToCreate, flags: number): number => {
   const { notifications, files, sys } = server
-  const fd = files.create({ ...wanted, flags: wanted.flags & ~OPEN_ONLY })
+  // The memfd behind it is opened through a link in /proc.
+  const kept = wanted.flags & ~(OPEN_ONLY | server.openFlags.NOFOLLOW)
+  const fd = files.create({ ...wanted, flags: kept })
   if (fd < 0) {
     wanted.file?.release()
     notifications.fail(-fd)

@@ -7,6 +7,7 @@ import { AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, O } from './k
 import { openNode } from './open-node.ts'
 import { type Destination, RESOLVE } from './paths.ts'
 import { permits } from './permissions.ts'
+import { accessReal, readLinkReal, statfsReal, statReal, statxReal } from './real-paths.ts'
 import type { Handler, Server } from './server.ts'
 import { hostedStat, nodeStat, type Stat, writeStat, writeStatx } from './stat.ts'
 
@@ -84,11 +85,18 @@ const openat2: Handler = (server) => {
   )
 }
 
+interface Describing {
+  readonly write: (server: Server, stat: Stat) => void
+  /** For a real file. */
+  readonly real: (server: Server, path: string) => void
+}
+
 /** Answers with what is at a destination, or leaves it to the kernel. */
-const describe = (server: Server, destination: Destination, write: (stat: Stat) => void): void => {
+const describe = (server: Server, destination: Destination, { write, real }: Describing): void => {
   const { notifications } = server
-  if (destination.type === 'node') write(nodeStat(destination.node))
-  else if (destination.type === 'descriptor') write(hostedStat(destination.hosted))
+  if (destination.type === 'node') write(server, nodeStat(destination.node))
+  else if (destination.type === 'real') real(server, destination.path)
+  else if (destination.type === 'descriptor') write(server, hostedStat(destination.hosted))
   else if (destination.type === 'error') notifications.fail(destination.errno)
   else notifications.proceed()
 }
@@ -96,14 +104,17 @@ const describe = (server: Server, destination: Destination, write: (stat: Stat) 
 /** stat and lstat: path, buffer. */
 const stat =
   (follow: boolean): Handler =>
-  (server) =>
-    describe(server, resolve(server, AT_FDCWD, 0, { follow }), (found) =>
-      writeStat(server, server.notifications.argument(1), found),
-    )
+  (server) => {
+    const to = server.notifications.argument(1)
+    describe(server, resolve(server, AT_FDCWD, 0, { follow }), {
+      write: (_, found) => writeStat(server, to, found),
+      real: (_, path) => statReal(server, path, to, follow ? 0 : AT_SYMLINK_NOFOLLOW),
+    })
+  }
 
 /** newfstatat and statx: an empty path is the descriptor itself. */
 const statAt =
-  (flagsArgument: number, write: (server: Server, stat: Stat) => void): Handler =>
+  (flagsArgument: number, describing: Describing): Handler =>
   (server) => {
     const { notifications } = server
     const flags = notifications.int(flagsArgument)
@@ -111,13 +122,13 @@ const statAt =
     if ((flags & AT_EMPTY_PATH) !== 0 && (path === undefined || path === '')) {
       const hosted = hostedFile(server, notifications.int(0))
       if (hosted === undefined) notifications.proceed()
-      else write(server, hostedStat(hosted))
+      else describing.write(server, hostedStat(hosted))
       return
     }
     describe(
       server,
       resolve(server, notifications.int(0), 1, { follow: (flags & AT_SYMLINK_NOFOLLOW) === 0 }),
-      (found) => write(server, found),
+      describing,
     )
   }
 
@@ -126,6 +137,7 @@ const checkAccess = (server: Server, destination: Destination, wanted: number): 
   if (destination.type === 'error') notifications.fail(destination.errno)
   else if (destination.type === 'native' || destination.type === 'descriptor-link')
     notifications.proceed()
+  else if (destination.type === 'real') accessReal(server, destination.path, wanted)
   else {
     const found =
       destination.type === 'node' ? nodeStat(destination.node) : hostedStat(destination.hosted)
@@ -163,6 +175,7 @@ const readLinkOf = (
   else if (destination.type === 'native' || destination.type === 'descriptor')
     notifications.proceed()
   else if (size <= 0) notifications.fail(Errno.EINVAL)
+  else if (destination.type === 'real') readLinkReal(server, destination.path, buffer, size)
   else {
     const target =
       destination.type === 'node'
@@ -221,6 +234,25 @@ const attribute =
 const noData = (server: Server): void => server.notifications.fail(ENODATA)
 const noNames = (server: Server): void => server.notifications.succeed(0)
 
+/** A node seems to be on the file system that is mounted at the top of its path. */
+const statfsAt = (server: Server, path: string): void =>
+  statfsReal(server, path.slice(0, path.indexOf('/', 1) >>> 0), server.notifications.argument(1))
+
+const statfs: Handler = (server) => {
+  const destination = resolve(server, AT_FDCWD, 0, { follow: true })
+  const to = server.notifications.argument(1)
+  if (destination.type === 'real') statfsReal(server, destination.path, to)
+  else if (destination.type === 'node') statfsAt(server, destination.path)
+  else if (destination.type === 'error') server.notifications.fail(destination.errno)
+  else server.notifications.proceed()
+}
+
+const fstatfs: Handler = (server) => {
+  const hosted = hostedFile(server, server.notifications.int(0))
+  if (hosted?.node === undefined) server.notifications.proceed()
+  else statfsAt(server, hosted.path)
+}
+
 export const pathCalls: Partial<Record<SyscallName, Handler>> = {
   open,
   openat,
@@ -228,10 +260,17 @@ export const pathCalls: Partial<Record<SyscallName, Handler>> = {
   creat,
   stat: stat(true),
   lstat: stat(false),
-  newfstatat: statAt(3, (server, found) =>
-    writeStat(server, server.notifications.argument(2), found),
-  ),
-  statx: statAt(2, (server, found) => writeStatx(server, server.notifications.argument(4), found)),
+  newfstatat: statAt(3, {
+    write: (server, found) => writeStat(server, server.notifications.argument(2), found),
+    real: (server, path) => {
+      const { notifications } = server
+      statReal(server, path, notifications.argument(2), notifications.int(3))
+    },
+  }),
+  statx: statAt(2, {
+    write: (server, found) => writeStatx(server, server.notifications.argument(4), found),
+    real: (server, path) => statxReal(server, path, server.notifications.argument(4)),
+  }),
   access,
   faccessat: accessAt(false),
   faccessat2: accessAt(true),
@@ -241,4 +280,6 @@ export const pathCalls: Partial<Record<SyscallName, Handler>> = {
   lgetxattr: attribute(false, noData),
   listxattr: attribute(true, noNames),
   llistxattr: attribute(false, noNames),
+  statfs,
+  fstatfs,
 }

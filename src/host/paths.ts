@@ -18,6 +18,8 @@ export type Destination =
   /** Nothing of ours: the kernel answers. */
   | { readonly type: 'native' }
   | { readonly type: 'node'; readonly node: SyntheticNode; readonly path: string }
+  /** A real file that the kernel would not find by the path as given: it goes through something of ours. */
+  | { readonly type: 'real'; readonly path: string }
   /** /proc/.../fd/N, where N is a file of ours. */
   | { readonly type: 'descriptor'; readonly hosted: HostedFile }
   /** The link /proc/.../fd/N itself. */
@@ -39,6 +41,12 @@ export const RESOLVE = {
   IN_ROOT: 16,
   CACHED: 32,
 } as const
+
+/** Where a walk begins, and whether the kernel would begin there. */
+interface Start {
+  readonly path: string
+  readonly native: boolean
+}
 
 const NATIVE: Destination = { type: 'native' }
 const error = (errno: number): Destination => ({ type: 'error', errno })
@@ -74,13 +82,26 @@ export class Paths {
   /** `directory` is a descriptor of the thread, or AT_FDCWD. */
   resolve(tid: number, directory: number, path: string, options: PathOptions): Destination {
     if (path === '' || path.length >= PATH_MAX) return NATIVE
+    if (this.#mayConcernUs(tid, directory, path, options))
+      return this.#walk(tid, directory, path, options)
+    return NATIVE
+  }
+
+  /** Cheap, since nearly all paths of a program do not. */
+  #mayConcernUs(tid: number, directory: number, path: string, options: PathOptions): boolean {
     const slash = path.lastIndexOf('/')
     const last = path.slice(slash + 1)
     const before = path.slice(path.lastIndexOf('/', slash - 1) + 1, Math.max(slash, 0))
-    if (!this.#tree.hasName(last) && !this.#tree.hasName(before) && !SPECIAL.test(last)) {
-      if (!options.follow || !this.#isLink(tid, directory, path)) return NATIVE
-    }
-    return this.#walk(tid, directory, path, options)
+    if (this.#tree.hasName(last) || this.#tree.hasName(before) || SPECIAL.test(last)) return true
+    if (!path.startsWith('/') && this.#hostedDirectory(tid, directory) !== undefined) return true
+    return options.follow && this.#isLink(tid, directory, path)
+  }
+
+  /** The descriptor's directory, if it is one of ours. */
+  #hostedDirectory(tid: number, directory: number): HostedFile | undefined {
+    if (directory === AT_FDCWD || this.#files.size === 0) return undefined
+    const found = this.#tasks.descriptor(tid, directory)
+    return found && this.#files.find(found.device, found.inode)
   }
 
   /** Real symbolic link at the end of a path. */
@@ -115,21 +136,24 @@ export class Paths {
     const confined = (resolve & (RESOLVE.BENEATH | RESOLVE.IN_ROOT)) !== 0
     const processRoot = this.rootsMayDiffer ? this.#rootOf(tid) : ''
     const start = this.#start(tid, directory)
-    const root = confined ? start : processRoot
+    const root = confined ? start?.path : processRoot
     if (root === undefined || (start === undefined && !path.startsWith('/'))) return NATIVE
     const absolute = path.startsWith('/')
     if (absolute && (resolve & RESOLVE.BENEATH) !== 0) return error(EXDEV)
-    return this.#follow(tid, absolute ? root : (start ?? ''), path, { ...options, root, resolve })
+    const from = absolute || start === undefined ? { path: root, native: true } : start
+    return this.#follow(tid, from, path, { ...options, root, resolve })
   }
 
   #follow(
     tid: number,
-    start: string,
+    start: Start,
     path: string,
     options: PathOptions & { root: string; resolve: number },
   ): Destination {
     const { root, resolve } = options
-    let at = start
+    let at = start.path
+    // The kernel can go the same way; it cannot once something is passed that only we know.
+    let { native } = start
     let rest = path.split('/').filter((name, i, all) => name !== '' || i === all.length - 1)
     let links = 0
     const isFinal = (): boolean => rest.length === 0
@@ -157,9 +181,11 @@ export class Paths {
       const node = here?.entries.get(name)
       if (node?.kind === 'directory') {
         at = node.path
+        native &&= this.#real(node.path) !== undefined
         continue
       }
       if (node?.kind === 'link' && (options.follow || !isFinal())) {
+        native = false
         const failed = enter(node.target)
         if (failed !== undefined) return failed
         continue
@@ -173,6 +199,7 @@ export class Paths {
           return error(Errno.ELOOP)
         if (descriptor.node?.kind === 'directory' && (!isFinal() || options.follow)) {
           at = descriptor.node.path
+          native = false
           continue
         }
         if (!isFinal()) return error(Errno.ENOTDIR)
@@ -185,12 +212,13 @@ export class Paths {
         if (failed !== undefined) return failed
       }
     }
+    const real: Destination = native ? NATIVE : { type: 'real', path: at === '' ? '/' : at }
     const node = this.#directory(at)
     if (node === undefined) {
       const file = this.#proc.find(at)
-      return file === undefined ? NATIVE : { type: 'node', node: file, path: at }
+      return file === undefined ? real : { type: 'node', node: file, path: at }
     }
-    return this.isReal(node) ? NATIVE : { type: 'node', node, path: at }
+    return this.isReal(node) ? real : { type: 'node', node, path: at }
   }
 
   /** The overlay's directory at an absolute path. */
@@ -229,16 +257,15 @@ export class Paths {
   }
 
   /** Where relative paths of a thread begin; undefined if that cannot be told. */
-  #start(tid: number, directory: number): string | undefined {
-    if (directory !== AT_FDCWD) {
-      const found = this.#tasks.descriptor(tid, directory)
-      const hosted = found && this.#files.find(found.device, found.inode)
-      if (hosted !== undefined)
-        return hosted.node?.kind === 'directory' ? hosted.node.path : undefined
-    }
+  #start(tid: number, directory: number): Start | undefined {
+    const hosted = this.#hostedDirectory(tid, directory)
+    if (hosted !== undefined)
+      return hosted.node?.kind === 'directory'
+        ? { path: hosted.node.path, native: false }
+        : undefined
     const link = directory === AT_FDCWD ? `/proc/${tid}/cwd` : `/proc/${tid}/fd/${directory}`
     const target = this.#readLink(link)
-    return target === '/' ? '' : target
+    return target === undefined ? undefined : { path: target === '/' ? '' : target, native: true }
   }
 
   #rootOf(tid: number): string | undefined {

@@ -4,7 +4,7 @@ import { Errno } from '../abi/errno.ts'
 import { S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG } from './kernel.ts'
 import type { HostedFile } from './open-files.ts'
 import type { Server } from './server.ts'
-import type { SyntheticNode } from './tree.ts'
+import type { Directory, SyntheticNode } from './tree.ts'
 
 export interface Stat {
   /** File type and permissions. */
@@ -46,7 +46,7 @@ export const nodeStat = (node: SyntheticNode): Stat => {
     case 'device':
       return { mode: S_IFCHR | node.device.permissions, inode, links: 1, rdev: node, size: 0 }
     case 'directory':
-      return { mode: S_IFDIR | 0o755, inode, links: 2, rdev: NO_DEVICE, size: 0 }
+      return { mode: S_IFDIR | 0o755, inode, links: linksOf(node), rdev: NO_DEVICE, size: 0 }
     case 'link':
       return { mode: S_IFLNK | 0o777, inode, links: 1, rdev: NO_DEVICE, size: node.target.length }
     case 'text':
@@ -59,6 +59,10 @@ export const nodeStat = (node: SyntheticNode): Stat => {
       }
   }
 }
+
+/** One for each directory in it, its name, and its `.`: programs that search trees count on it. */
+const linksOf = ({ entries }: Directory): number =>
+  2 + [...entries.values()].filter(({ kind }) => kind === 'directory').length
 
 /** An anonymous file has no type (04 §4.2). */
 export const hostedStat = ({ node, inode }: HostedFile): Stat =>

@@ -26,6 +26,7 @@ const paths: readonly Trap[] = [
   { call: 'lgetxattr' },
   { call: 'listxattr' },
   { call: 'llistxattr' },
+  { call: 'statfs' },
 ]
 
 /** Calls on descriptors. */
@@ -41,6 +42,7 @@ const files: readonly Trap[] = [
     ],
   },
   { call: 'fstat' },
+  { call: 'fstatfs' },
   {
     call: 'mmap',
     when: [

@@ -2,7 +2,7 @@
 import { barTypeBits } from './hardware-config.ts'
 import type { PciFunction, PciMachine } from './pci-machine.ts'
 import type { Bar } from './pci-model.ts'
-import { formatAddress } from './pci-slot.ts'
+import { formatAddress, type PciAddress } from './pci-slot.ts'
 
 export type SysfsNode =
   | { readonly kind: 'text'; readonly permissions: number; content(): string | Uint8Array }
@@ -13,12 +13,21 @@ export interface SysfsEntry {
   readonly node: SysfsNode
 }
 
-/** Directories in which only simulated devices are shown. */
-export const sysfsOpaque = [
-  '/sys/bus/pci/devices',
-  '/sys/kernel/iommu_groups',
-  '/sys/class/iommu',
-] as const
+/**
+ * Directories in which only simulated devices are shown. A function of the real machine can have the same
+ * address as a simulated one, which then stands in its place.
+ */
+export const sysfsOpaque = (machine: PciMachine): readonly string[] =>
+  machine.functions.length === 0
+    ? []
+    : [
+        '/sys/bus/pci/devices',
+        '/sys/kernel/iommu_groups',
+        '/sys/class/iommu',
+        ...machine.functions.flatMap((fn) =>
+          fn.rootPort === undefined ? [functionPath(fn)] : [rootPortPath(fn, fn.rootPort)],
+        ),
+      ]
 
 const hex = (value: number | bigint, digits: number): string =>
   `0x${value.toString(16).padStart(digits, '0')}`
@@ -43,12 +52,15 @@ const link = (path: string, target: string): SysfsEntry => ({
 })
 
 /** `/sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0`. */
-export const functionPath = ({ pci, rootPort }: PciFunction): string => {
-  const root = `/sys/devices/pci${pci.address.domain.toString(16).padStart(4, '0')}:00`
-  return rootPort === undefined
-    ? `${root}/${pci.bdf}`
-    : `${root}/${formatAddress(rootPort)}/${pci.bdf}`
-}
+export const functionPath = (fn: PciFunction): string =>
+  fn.rootPort === undefined
+    ? `${rootPath(fn)}/${fn.pci.bdf}`
+    : `${rootPortPath(fn, fn.rootPort)}/${fn.pci.bdf}`
+
+const rootPath = ({ pci }: PciFunction): string =>
+  `/sys/devices/pci${pci.address.domain.toString(16).padStart(4, '0')}:00`
+const rootPortPath = (fn: PciFunction, rootPort: PciAddress): string =>
+  `${rootPath(fn)}/${formatAddress(rootPort)}`
 
 /** `../` for each directory between /sys and the one that holds the link. */
 const up = (path: string): string => '../'.repeat(path.split('/').length - 3)
