@@ -6,6 +6,8 @@
 // CommonJS, which Node starts sooner: src/host/launcher-main.ts becomes dist/host/launcher-main.cjs; find
 // it at run time with builtFile() of src/host/built-file.ts.
 //
+// The inspector's page becomes one HTML file (build-page.js).
+//
 // Beside large ones lies what V8 compiles them to (keepCompiled).
 //
 //   node scripts/build.js            everything
@@ -17,6 +19,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Script } from 'node:vm'
 import { build } from 'esbuild'
+import { buildPage } from './build-page.js'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
@@ -38,6 +41,7 @@ const common = {
 
 export const bundle = async () => {
   await Promise.all([
+    buildPage('inspector'),
     build({ ...common, entryPoints: ['src/index.ts'], format: 'esm' }),
     build({
       ...common,

@@ -115,7 +115,7 @@ const watched = (afterCall: (timeline: Timeline, contexts: Map<number, Context>)
 }
 
 const compare = (timeline: Timeline, contexts: Map<number, Context>): void => {
-  const { contexts: folded } = timeline.momentAt(timeline.end)
+  const { contexts: folded } = timeline.latest
   expect([...folded.values()].map(({ number }) => number)).toEqual([...contexts.keys()])
   for (const [number, context] of contexts) {
     const state = folded.get(number)
@@ -154,12 +154,12 @@ it('is the state of the engine after random calls', () => {
 it('is the same again when one goes back to it', () => {
   const seen: Moment[] = []
   const { machine, timeline } = watched((line) => {
-    seen.push(line.momentAt(line.end))
+    seen.push(line.latest)
   })
   playOnEngine(script, machine)
   expect(timeline.end).toBe(seen.length)
   const states = ({ contexts }: Moment) => [...contexts.values()].map(told)
-  for (let position = 1; position < timeline.end; position += 7) {
+  for (let position = 1; position <= timeline.end; position += 7) {
     const then = seen[position - 1]
     if (then === undefined) throw new Error('a position without a moment')
     expect(states(timeline.momentAt(position))).toEqual(states(then))

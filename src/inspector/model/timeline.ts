@@ -1,8 +1,8 @@
 /**
  * A run as a sequence of calls, and the moment after each of them.
  *
- * Position p is after the p-th call, 0 before the first; what happens behind the last call (DMA, a
- * release) belongs to the last position. One moment in CHECKPOINT events is kept, which costs little
+ * Position p is after the p-th call, 0 before the first; what happens between two calls (DMA, a release)
+ * is seen after the second. What happens behind the last call is in `latest` alone. One moment in CHECKPOINT events is kept, which costs little
  * (moments share what stayed the same); the others are made from the one before.
  */
 import type { EngineEvent } from '../../engine/events.ts'
@@ -67,23 +67,56 @@ export class Timeline {
     return this.#byNumber.get(call)
   }
 
+  /** After everything that has happened. */
+  get latest(): Moment {
+    return this.#latest
+  }
+
   momentAt(position: number): Moment {
-    if (position >= this.end) return this.#latest
     if (this.#asked?.position === position) return this.#asked.moment
-    const moment = this.#momentAfter(position === 0 ? 0 : this.#endOf(position))
+    const moment = this.#momentAfter(this.#endOf(position))
     this.#asked = { position, moment }
     return moment
   }
 
-  /** What the call at this position did, itself included; at the last position also what came after. */
+  /** What happened from the call before this position up to it, itself included. */
   eventsAt(position: number): readonly EngineEvent[] {
-    if (position === 0) return []
-    const from = position === 1 ? 0 : this.#endOf(position - 1)
-    return this.events.slice(from, position >= this.end ? undefined : this.#endOf(position))
+    return position === 0 ? [] : this.events.slice(this.#endOf(position - 1), this.#endOf(position))
+  }
+
+  /**
+   * The last position at which something was mapped, as far as checkpoints tell; the end where nothing
+   * ever was. Where a run is best looked at first: at its end it has mostly cleaned up.
+   */
+  lastMapped(): number {
+    let index = this.#checkpoints.length - 1
+    while (index > 0 && !hasAreas(this.#checkpoints[index])) index--
+    let moment = this.#checkpoints[index] ?? nothingYet
+    let found = this.end
+    let position = this.#positionBehind(index * CHECKPOINT)
+    for (const event of this.events.slice(index * CHECKPOINT)) {
+      moment = fold(moment, event)
+      if (event.type !== 'call') continue
+      if (hasAreas(moment)) found = position
+      position += 1
+    }
+    return found
+  }
+
+  /** The position of the first call that ends behind so many events. */
+  #positionBehind(events: number): number {
+    let low = 0
+    let high = this.calls.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.calls[middle]?.end ?? 0) <= events) low = middle + 1
+      else high = middle
+    }
+    return low + 1
   }
 
   #endOf(position: number): number {
-    return this.calls[position - 1]?.end ?? this.events.length
+    return position === 0 ? 0 : (this.calls[position - 1]?.end ?? this.events.length)
   }
 
   #momentAfter(events: number): Moment {
@@ -92,4 +125,10 @@ export class Timeline {
     for (const event of this.events.slice(index * CHECKPOINT, events)) moment = fold(moment, event)
     return moment
   }
+}
+
+const hasAreas = (moment: Moment | undefined): boolean => {
+  for (const context of moment?.contexts.values() ?? [])
+    for (const { areas } of context.ioases.values()) if (areas.size > 0) return true
+  return false
 }

@@ -1,0 +1,56 @@
+/** What was found out about the program, up to the moment that is shown. */
+import { evidenceText } from '../../watch/finding.ts'
+import type { FindingEntry } from '../model/timeline.ts'
+import { chosenPosition, goToCall, position, timeline, version } from './state.ts'
+
+export const Findings = () => {
+  version.value
+  const here = position.value
+  const seen = timeline.findings.filter((entry) => entry.position <= here)
+  const later = timeline.findings.length - seen.length
+  return (
+    <div class="stack">
+      {seen.length === 0 && <p class="soft">Nothing was found up to this moment.</p>}
+      {seen.map((entry, index) => (
+        <One key={`${index} ${entry.finding.code}`} entry={entry} />
+      ))}
+      {later > 0 && (
+        <p class="soft">
+          {later === 1 ? 'One more is' : `${later} more are`} found later in the run.
+        </p>
+      )}
+    </div>
+  )
+}
+
+const One = ({ entry: { finding, position: at } }: { readonly entry: FindingEntry }) => (
+  <article class={`finding ${finding.severity}-severity`}>
+    <div class="row">
+      <span class="badge">{finding.severity}</span>
+      <code class="soft">{finding.code}</code>
+      <button
+        type="button"
+        class="link"
+        onClick={() => {
+          chosenPosition.value = at
+        }}
+      >
+        go there
+      </button>
+    </div>
+    <p>{finding.sentence}</p>
+    <ul>
+      {finding.evidence.map((evidence) => (
+        <li key={evidenceText(evidence)}>
+          {evidenceText(evidence)}{' '}
+          {evidence.call !== undefined && evidence.call > 0 && (
+            <button type="button" class="link" onClick={() => goToCall(evidence.call ?? 0)}>
+              show
+            </button>
+          )}
+        </li>
+      ))}
+    </ul>
+    <p class="soft">{finding.advice}</p>
+  </article>
+)
