@@ -6,8 +6,11 @@
  * The same engine that answers programs under `iommufd-user run`.
  */
 
-export type { ByteLength, Iova, ObjectId, UserVa } from './abi/brands.ts'
+export { type ByteLength, type Iova, iova, type ObjectId, type UserVa } from './abi/brands.ts'
+export type { DeviceFactory, DeviceModule, DeviceRequest } from './devices/device-module.ts'
+export { MappedRegisters } from './devices/mapped-registers.ts'
 export type { EngineEvent } from './engine/events.ts'
+export type { SharedRegion } from './engine/file.ts'
 export type { AreaView, IovaRange } from './engine/ioas.ts'
 export type { ContextNode } from './engine/machine.ts'
 export type { ReasonKind, Refusal } from './engine/reason.ts'
@@ -33,3 +36,13 @@ export {
   SimulatedMachine,
 } from './library/simulated-machine.ts'
 export * as uapi from './library/uapi.ts'
+export type {
+  AccessWidth,
+  Bar,
+  MsixTable,
+  PciCapability,
+  PciDma,
+  PciIdentity,
+  PciModel,
+  PciServices,
+} from './vfio/pci/pci-model.ts'

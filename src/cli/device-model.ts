@@ -24,7 +24,7 @@ export interface DeviceModel {
   readonly argument?: ModelArgument
   readonly options: OptionDeclarations
   /** Adds one to the machine. Throws UsageError where the specification does not fit. */
-  add(places: DevicePlaces, spec: DeviceSpec): void
+  add(places: DevicePlaces, spec: DeviceSpec): void | Promise<void>
 }
 
 export const groupOption = wholeNumber(
@@ -52,7 +52,9 @@ export interface PciModelDeclaration<D extends OptionDeclarations> {
   /** Beside those of every PCI function. */
   readonly options: D
   /** Throws an Error with the end of a sentence ("... cannot be added: ") where it cannot be made. */
-  create(options: OptionValues<D>, argument: string | undefined): PciModel
+  create(options: OptionValues<D>, argument: string | undefined): PciModel | Promise<PciModel>
+  /** What is not ours may throw at any time. */
+  readonly guarded?: boolean
 }
 
 export const pciModel = <D extends OptionDeclarations>(
@@ -62,12 +64,13 @@ export const pciModel = <D extends OptionDeclarations>(
   summary: declared.summary,
   ...(declared.argument === undefined ? {} : { argument: declared.argument }),
   options: { ...pciOptions, ...declared.options },
-  add: ({ pci }, spec) => {
+  add: async ({ pci }, spec) => {
     checkArgument(spec, declared.argument)
     const [place, values] = readOptions(spec, pciOptions, declared.options)
     const { addr, group, 'pasid-bits': pasidBits, 'dynamic-msix': dynamicMsix } = place
     pci.add({
-      model: declared.create(values, spec.argument),
+      model: await declared.create(values, spec.argument),
+      guarded: declared.guarded ?? false,
       ...(addr === undefined ? {} : { address: addr }),
       ...(group === undefined ? {} : { group }),
       ...(pasidBits === undefined ? {} : { pasids: pasidBits === 0 ? 0 : 2 ** pasidBits }),

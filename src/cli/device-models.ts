@@ -4,7 +4,8 @@ import { Ioat } from '../devices/ioat.ts'
 import type { Vfio } from '../vfio/vfio.ts'
 import { list } from '../watch/english.ts'
 import { type DeviceModel, type DevicePlaces, groupOption, pciModel } from './device-model.ts'
-import { checkArgument, type DeviceSpec, readOptions } from './device-spec.ts'
+import { moduleModel } from './device-module.ts'
+import { checkArgument, type DeviceSpec, isModulePath, readOptions } from './device-spec.ts'
 import { nearestName } from './nearest-name.ts'
 import { nvme } from './nvme-model.ts'
 import { type OptionDeclarations, text, wholeNumber, yesOrNo } from './option-kind.ts'
@@ -71,6 +72,7 @@ export const deviceModels: readonly DeviceModel[] = [edu, nvme, ioat, scratch, m
 
 /** Throws UsageError for a name that no model has. */
 export const modelOf = (spec: DeviceSpec): DeviceModel => {
+  if (isModulePath(spec.model)) return moduleModel(spec.model)
   const names = deviceModels.map(({ name }) => name)
   const model = deviceModels.find(({ name }) => name === spec.model)
   if (model !== undefined) return model
@@ -82,12 +84,13 @@ export const modelOf = (spec: DeviceSpec): DeviceModel => {
 }
 
 /** Adds what a specification asks for. Throws UsageError. */
-export const addDevice = (places: DevicePlaces, spec: DeviceSpec): void => {
+export const addDevice = async (places: DevicePlaces, spec: DeviceSpec): Promise<void> => {
   const model = modelOf(spec)
   try {
-    model.add(places, spec)
+    await model.add(places, spec)
   } catch (error) {
-    if (error instanceof UsageError || !(error instanceof Error)) throw error
-    throw new UsageError(`${spec.source}: it cannot be added: ${error.message}.`)
+    if (error instanceof UsageError) throw error
+    const why = error instanceof Error ? error.message : String(error)
+    throw new UsageError(`${spec.source}: it cannot be added: ${why}.`)
   }
 }

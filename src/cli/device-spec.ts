@@ -3,6 +3,7 @@
  * `scratch`, `edu,addr=0000:00:05.0,group=7` or `nvme:disk.img`, or from a machine file. It travels to
  * the supervisor as JSON.
  */
+import { resolve } from 'node:path'
 import { list } from '../watch/english.ts'
 import { nearestName } from './nearest-name.ts'
 import type { OptionDeclarations, OptionValue, OptionValues } from './option-kind.ts'
@@ -16,6 +17,13 @@ export interface DeviceSpec {
   readonly argument?: string
   readonly options: Readonly<Record<string, OptionValue>>
 }
+
+/** The same with the path of a module, if it names one, from a directory on. */
+export const withPaths = (spec: DeviceSpec, directory: string): DeviceSpec =>
+  isModulePath(spec.model) ? { ...spec, model: resolve(directory, spec.model) } : spec
+
+/** A path, not the name of a model: it has a slash, or a suffix of JavaScript or TypeScript. */
+export const isModulePath = (model: string): boolean => /\/|\.[cm]?[jt]s$/.test(model)
 
 /** What a model takes behind its colon. */
 export interface ModelArgument {

@@ -6,7 +6,8 @@ import { ExitStatus } from './exit-status.ts'
 /** `devices`: the models that --device knows with what they take, and the platforms. */
 export const devicesCommand = (): number => {
   process.stdout.write(
-    `Devices (--device MODEL[:ARGUMENT][,KEY=VALUE...]):\n\n${deviceModels.map(entry).join('\n')}` +
+    `Devices (--device MODEL[:ARGUMENT][,KEY=VALUE...]):\n\n${deviceModels.map(entry).join('\n')}\n` +
+      `${line(2, './FILE.ts, ./FILE.js', 'a device of your own: a module that exports a function that makes a PciModel')}` +
       `\nPlatforms (--platform NAME):\n\n${platformLines()}`,
   )
   return ExitStatus.OK

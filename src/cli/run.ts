@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs'
 import { endLike, type RunEnd, startRun } from '../host/run.ts'
 import { FilterError } from '../watch/filter-error.ts'
 import { traceFilter } from '../watch/trace-filter.ts'
-import { parseDeviceSpec } from './device-spec.ts'
+import { parseDeviceSpec, withPaths } from './device-spec.ts'
 import { ExitStatus } from './exit-status.ts'
 import type { RunConfig } from './run-config.ts'
 import { type RunOptions, STANDARD_ERROR } from './run-options.ts'
@@ -55,7 +55,9 @@ export const runProgram = (command: readonly string[], config: RunConfig): Promi
 const runConfig = (options: RunOptions, command: readonly string[]): RunConfig => {
   const filters = options.filter ?? []
   traceFilter(filters)
-  const devices = (options.device ?? []).map(parseDeviceSpec)
+  const devices = (options.device ?? [])
+    .map(parseDeviceSpec)
+    .map((spec) => withPaths(spec, process.cwd()))
   // A filter without a trace asks for one.
   const trace = options.trace ?? (filters.length > 0 ? STANDARD_ERROR : null)
   if (trace !== null && trace !== STANDARD_ERROR) expectWritable('trace', trace)

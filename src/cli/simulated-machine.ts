@@ -30,11 +30,11 @@ export interface SimulatedMachine {
 }
 
 /** Throws UsageError where a device cannot be added. */
-export const simulatedMachine = (
+export const simulatedMachine = async (
   config: MachineConfig,
   timers: PciTimers,
   observer?: Observer,
-): SimulatedMachine => {
+): Promise<SimulatedMachine> => {
   const machine = new Machine({
     testInterface: config.testInterface,
     compatIoas: config.compatIoas,
@@ -43,7 +43,7 @@ export const simulatedMachine = (
   })
   const vfio = new Vfio(machine, { container: config.container })
   const pci = new PciMachine(vfio, behindPlatform(config.platform ?? DEFAULT_PLATFORM), timers)
-  for (const spec of config.devices) addDevice({ vfio, pci }, spec)
+  for (const spec of config.devices) await addDevice({ vfio, pci }, spec)
   return { machine, pci }
 }
 

@@ -20,7 +20,7 @@ import { STANDARD_ERROR } from './run-options.ts'
 import { simulatedMachine } from './simulated-machine.ts'
 import { releaseStandardError, type TextSink, textSink } from './text-sink.ts'
 
-export const watchedSystem = (config: RunConfig): HostedSystem => {
+export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> => {
   const standardError = textSink(STANDARD_ERROR)
   const sink = config.trace === null ? undefined : textSink(config.trace)
   const trace = sink && new Trace((text) => sink.write(text), traceFilter(config.filters))
@@ -31,7 +31,7 @@ export const watchedSystem = (config: RunConfig): HostedSystem => {
     config.record === null ? undefined : recordingFile(config.record, config, timers)
   const observer = observers(trace, diagnosis, recording?.writer)
   const stamper = observer && new Stamper(observer)
-  const { machine, pci } = simulatedMachine(config, timers, stamper)
+  const { machine, pci } = await simulatedMachine(config, timers, stamper)
   // Functions do not come and go during a run.
   const sysfs = sysfsOf(pci, { vfioDev: VFIO_DEV_MAJOR })
   const countdown = failureCountdown(config.failNth)

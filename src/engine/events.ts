@@ -231,6 +231,18 @@ export type EngineEvent =
       readonly write: boolean
       readonly fault: 'blocked' | 'not-mapped' | 'no-permission' | 'out-of-reach' | 'no-memory'
     })
+  /** The model of a device made a mistake of its own; the device answers no more until it is reset. */
+  | {
+      readonly type: 'device-failed'
+      readonly call: CallNumber
+      readonly device: string
+      /** Which model it is, as it was asked for. */
+      readonly model: string
+      /** The function of the model that threw. */
+      readonly where: string
+      /** What it threw, with the stack where there is one. */
+      readonly message: string
+    }
   | (InContext & {
       readonly type: 'page-fault'
       readonly device: string

@@ -1,6 +1,7 @@
 import type { EngineEvent } from '../engine/events.ts'
 import type { Observer, Stamp } from '../engine/observer.ts'
 import { containerSplit } from './container-split.ts'
+import { deviceFailed } from './device-failed.ts'
 import type { Finding } from './finding.ts'
 
 /**
@@ -10,7 +11,7 @@ import type { Finding } from './finding.ts'
 export type Finder = (event: EngineEvent, report: (finding: Finding) => void) => void
 
 /** Every finder there is. A new kind of finding is a new file with a finder, named here. */
-const allFinders = (): Finder[] => [containerSplit()]
+const allFinders = (): Finder[] => [containerSplit(), deviceFailed()]
 
 /** Turns the event stream into findings. */
 export class Diagnosis implements Observer {

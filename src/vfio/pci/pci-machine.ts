@@ -5,6 +5,8 @@
 import type { IommuDevice } from '../../engine/iommu-driver.ts'
 import type { VfioDevice } from '../device.ts'
 import type { Vfio } from '../vfio.ts'
+import { checkModel } from './check-model.ts'
+import { GuardedModel } from './guarded-model.ts'
 import type { PciModel, PciTimers } from './pci-model.ts'
 import { formatAddress, type PciAddress, PciBus } from './pci-slot.ts'
 import { VfioPci } from './vfio-pci.ts'
@@ -28,6 +30,8 @@ export interface PciFunctionOptions {
   /** How many PASIDs it handles; default: none. */
   readonly pasids?: number
   readonly dynamicMsix?: boolean
+  /** The model may throw, and does no harm by it (guarded-model.ts). */
+  readonly guarded?: boolean
 }
 
 export interface PciFunction {
@@ -59,11 +63,12 @@ export class PciMachine {
 
   /** Throws on an address or group that is taken by something that it cannot share with. */
   add(options: PciFunctionOptions): PciFunction {
-    const { model } = options
-    const behind = options.behindRootPort ?? model.identity.configSize === 4096
+    checkModel(options.model)
+    const behind = options.behindRootPort ?? options.model.identity.configSize === 4096
     const address = options.address ?? this.#freeAddress(behind)
     const bdf = formatAddress(address)
     this.#checkFree(bdf)
+    const model = options.guarded === true ? this.#guarded(options.model, bdf) : options.model
     const { bus, rootPort } = this.#busOf(address)
     const group = options.group ?? this.#freeGroup()
     const device = this.#behindIommu(bdf, group, model, options.pasids ?? 0)
@@ -89,6 +94,16 @@ export class PciMachine {
     const added = { pci, vfio, device, rootPort }
     this.functions.push(added)
     return added
+  }
+
+  #guarded(model: PciModel, device: string): PciModel {
+    const { machine } = this.#vfio
+    return new GuardedModel(model, (where, error) => {
+      const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      const { name } = model
+      const call = machine.currentCall
+      machine.observer?.event({ type: 'device-failed', call, device, model: name, where, message })
+    })
   }
 
   #checkFree(bdf: string): void {
