@@ -79,6 +79,7 @@ export const WSTOPPED = 2
 export const WEXITED = 4
 export const WNOWAIT = 0x0100_0000
 export const CLD_EXITED = 1
+export const CLD_TRAPPED = 4
 export const CLD_STOPPED = 5
 
 export const SIGHUP = 1

@@ -4,6 +4,7 @@ import {
   AT_FDCWD,
   CLD_EXITED,
   CLD_STOPPED,
+  CLD_TRAPPED,
   P_PID,
   PR_SET_NO_NEW_PRIVS,
   RLIMIT_NOFILE,
@@ -148,6 +149,11 @@ const wait = (sys: Sys, words: Int32Array, fd: number, pid: number): void => {
     if (result < 0) return
     const code = view.getInt32(8, true)
     const status = view.getInt32(24, true)
+    // Stopped by ourselves, for a moment (injected-calls.ts).
+    if (code === CLD_TRAPPED) {
+      sys.call('waitid', P_PID, pid, address, WSTOPPED)
+      continue
+    }
     if (code === CLD_STOPPED) {
       sys.call('waitid', P_PID, pid, address, WSTOPPED)
       Atomics.store(words, Word.STOPPED, status)

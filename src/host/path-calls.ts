@@ -17,7 +17,7 @@ const E2BIG = 7
 const OPEN_HOW_SIZE = 24
 const ALL_RESOLVE = 0x3f
 
-const pathArgument = (server: Server, index: number): string | undefined => {
+export const pathArgument = (server: Server, index: number): string | undefined => {
   const bytes = server.memory.string(server.notifications.argument(index), PATH_MAX)
   return bytes && Buffer.from(bytes).toString('latin1')
 }

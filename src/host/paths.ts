@@ -13,11 +13,18 @@ import type { ProcFiles } from './proc-files.ts'
 import type { Block, Sys } from './sys.ts'
 import type { InodeKey, Tasks } from './tasks.ts'
 import type { Directory, SyntheticNode, Tree } from './tree.ts'
+import { WorkingDirectories } from './working-directories.ts'
 
 export type Destination =
   /** Nothing of ours: the kernel answers. */
   | { readonly type: 'native' }
-  | { readonly type: 'node'; readonly node: SyntheticNode; readonly path: string }
+  | {
+      readonly type: 'node'
+      readonly node: SyntheticNode
+      readonly path: string
+      /** A directory that the kernel finds as well, by the same path. */
+      readonly native?: boolean
+    }
   /** A real file that the kernel would not find by the path as given: it goes through something of ours. */
   | { readonly type: 'real'; readonly path: string }
   /** /proc/.../fd/N, where N is a file of ours. */
@@ -55,7 +62,7 @@ const PATH_MAX = 4096
 const EXDEV = 18
 
 /** Names that may lead to something of ours although no node is called so. */
-const SPECIAL = /^(\d+|\.\.?||status|fail-nth)$/
+const SPECIAL = /^(\d+|\.\.?||status|fail-nth|cwd)$/
 
 export class Paths {
   readonly #sys: Sys
@@ -67,6 +74,7 @@ export class Paths {
   readonly #target: Block
   /** A process has perhaps changed its root: look before assuming that it is ours. */
   rootsMayDiffer = false
+  readonly #workingDirectories: WorkingDirectories
   readonly #realDirectories = new Map<string, { device: number; inode: number } | undefined>()
 
   constructor(sys: Sys, tree: Tree, tasks: Tasks, files: OpenFiles, proc: ProcFiles) {
@@ -75,6 +83,7 @@ export class Paths {
     this.#tree = tree
     this.#tasks = tasks
     this.#files = files
+    this.#workingDirectories = new WorkingDirectories(sys)
     this.#path = sys.alloc(2 * PATH_MAX)
     this.#target = sys.alloc(PATH_MAX)
   }
@@ -93,8 +102,26 @@ export class Paths {
     const last = path.slice(slash + 1)
     const before = path.slice(path.lastIndexOf('/', slash - 1) + 1, Math.max(slash, 0))
     if (this.#tree.hasName(last) || this.#tree.hasName(before) || SPECIAL.test(last)) return true
-    if (!path.startsWith('/') && this.#hostedDirectory(tid, directory) !== undefined) return true
+    if (!path.startsWith('/') && this.#beginsInOurs(tid, directory)) return true
     return options.follow && this.#isLink(tid, directory, path)
+  }
+
+  #beginsInOurs(tid: number, directory: number): boolean {
+    return directory === AT_FDCWD
+      ? this.ourWorkingDirectory(tid) !== undefined
+      : this.#hostedDirectory(tid, directory) !== undefined
+  }
+
+  /** Path of a thread's working directory, if it is one of ours that is nowhere else. */
+  ourWorkingDirectory(tid: number): string | undefined {
+    if (!this.#workingDirectories.inUse) return undefined
+    const shown = this.#readLink(`/proc/${tid}/cwd`)
+    return shown === undefined ? undefined : this.#workingDirectories.meaning(shown)
+  }
+
+  /** A real directory that stands for one of ours, as a descriptor; negative if none can be had. */
+  workingDirectory(directory: Directory): number {
+    return this.#workingDirectories.standIn(directory.path, (path) => this.#readLink(path))
   }
 
   /** The descriptor's directory, if it is one of ours. */
@@ -205,7 +232,11 @@ export class Paths {
         if (!isFinal()) return error(Errno.ENOTDIR)
         return { type: options.follow ? 'descriptor' : 'descriptor-link', hosted: descriptor }
       }
-      const target = isFinal() && !options.follow ? undefined : this.#linkTarget(tid, at, name)
+      const itself = isFinal() && !options.follow
+      const own = itself ? this.#workingDirectoryLink(`${at}/${name}`) : undefined
+      if (own !== undefined)
+        return { type: 'node', node: { kind: 'link', target: own }, path: `${at}/${name}` }
+      const target = itself ? undefined : this.#linkTarget(tid, at, name)
       if (target === undefined) at = `${at}/${name}`
       else {
         const failed = enter(target)
@@ -218,7 +249,15 @@ export class Paths {
       const file = this.#proc.find(at)
       return file === undefined ? real : { type: 'node', node: file, path: at }
     }
-    return this.isReal(node) ? real : { type: 'node', node, path: at }
+    if (this.isReal(node)) return real
+    return { type: 'node', node, path: at, native: native && this.#real(node.path) !== undefined }
+  }
+
+  /** What /proc/PID/cwd should show. */
+  #workingDirectoryLink(path: string): string | undefined {
+    if (!this.#workingDirectories.inUse || !/^\/proc\/\d+\/(task\/\d+\/)?cwd$/.test(path))
+      return undefined
+    return this.#workingDirectories.meaning(this.#readLink(path) ?? '')
   }
 
   /** The overlay's directory at an absolute path. */
@@ -239,7 +278,8 @@ export class Paths {
       const pid = this.#tasks.get(tid)?.process.pid ?? tid
       return name === 'self' ? String(pid) : `${pid}/task/${tid}`
     }
-    const target = this.#readLink(`${at}/${name}`)
+    const shown = this.#readLink(`${at}/${name}`)
+    const target = (shown && this.#workingDirectories.meaning(shown)) ?? shown
     // `pipe:[123]` and the like are no paths; the kernel knows what they are.
     return target !== undefined &&
       /^\/proc\/\d+\/(task\/\d+\/)?fd$/.test(at) &&
@@ -263,6 +303,8 @@ export class Paths {
       return hosted.node?.kind === 'directory'
         ? { path: hosted.node.path, native: false }
         : undefined
+    const own = directory === AT_FDCWD ? this.ourWorkingDirectory(tid) : undefined
+    if (own !== undefined) return { path: own, native: false }
     const link = directory === AT_FDCWD ? `/proc/${tid}/cwd` : `/proc/${tid}/fd/${directory}`
     const target = this.#readLink(link)
     return target === undefined ? undefined : { path: target === '/' ? '' : target, native: true }

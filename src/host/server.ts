@@ -3,9 +3,11 @@ import type { FallibleStep } from '../engine/ports.ts'
 import type { SyscallName } from './arch.ts'
 import { ClientMemory, type MemoryAccess } from './client-memory.ts'
 import { directoryCalls, Listings } from './directories.ts'
+import { directoryChanges } from './directory-changes.ts'
 import { Eventfds } from './eventfds.ts'
 import { fileCalls } from './file-calls.ts'
 import type { AnsweredCall, HostedSystem } from './hosted-system.ts'
+import { InjectedCalls } from './injected-calls.ts'
 import { openFlags } from './kernel.ts'
 import { Notifications } from './notifications.ts'
 import { OpenFiles } from './open-files.ts'
@@ -33,6 +35,7 @@ export interface Server {
   readonly shared: SharedMemory
   readonly eventfds: Eventfds
   readonly paths: Paths
+  readonly injected: InjectedCalls
   readonly listings: Listings
   readonly openFlags: ReturnType<typeof openFlags>
   readonly streak: Streak
@@ -74,6 +77,7 @@ export const createServer = (
     shared,
     eventfds,
     paths: new Paths(sys, tree, tasks, files, new ProcFiles(system, tasks)),
+    injected: new InjectedCalls(sys),
     listings: new Listings(),
     openFlags: openFlags(sys.arch.name),
     streak: new Streak(sys),
@@ -96,6 +100,7 @@ export const handlers = (sys: Sys): ReadonlyMap<number, Handler> => {
     ...fileCalls,
     ...transferCalls,
     ...directoryCalls,
+    ...directoryChanges,
     ...pathCalls,
     ...processCalls,
   }

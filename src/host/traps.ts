@@ -3,6 +3,7 @@
  * filter looks at arguments where that can tell.
  */
 import type { Trap } from './bpf.ts'
+import { INJECTED } from './injected-calls.ts'
 
 const MAP_FIXED = 0x10
 const MAP_ANONYMOUS = 0x20
@@ -27,6 +28,8 @@ const paths: readonly Trap[] = [
   { call: 'listxattr' },
   { call: 'llistxattr' },
   { call: 'statfs' },
+  { call: 'chdir' },
+  { call: 'getcwd' },
 ]
 
 /** Calls on descriptors. */
@@ -43,6 +46,7 @@ const files: readonly Trap[] = [
   },
   { call: 'fstat' },
   { call: 'fstatfs' },
+  { call: 'fchdir', when: [[{ argument: 1, is: 'unequal', value: INJECTED }]] },
   {
     call: 'mmap',
     when: [
