@@ -51,6 +51,7 @@ const config: RunConfig = {
   trace: null,
   filters: [],
   record: null,
+  inspected: false,
   command: [],
   failNth: null,
   findings: 'never',

@@ -3,6 +3,7 @@
 import { Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
 import { FilterError } from '../watch/filter-error.ts'
 import { ExitStatus } from './exit-status.ts'
+import type { InspectOptions } from './inspect.ts'
 import type { RunOptions } from './run-options.ts'
 import type { ShowOptions } from './show.ts'
 import { UsageError } from './usage-error.ts'
@@ -17,9 +18,19 @@ const positiveInteger = (value: string): number => {
   return number
 }
 
-/** `--trace` takes its value only behind `=` (run-options.ts); commander's own notation cannot say so. */
-const optionTerm = (option: Option): string =>
-  option.long === '--trace' ? '--trace[=file]' : option.flags
+const port = (value: string): number => {
+  const number = Number(value)
+  if (!Number.isSafeInteger(number) || number < 0 || number > 65535)
+    throw new InvalidArgumentError('It must be a port, from 0 (any free one) to 65535.')
+  return number
+}
+
+/** These take their value only behind `=` (run-options.ts); commander's own notation cannot say so. */
+const terms: Readonly<Record<string, string>> = {
+  '--trace': '--trace[=file]',
+  '--inspect': '--inspect[=port]',
+}
+const optionTerm = (option: Option): string => terms[option.long ?? ''] ?? option.flags
 
 export const createCommand = (): Command => {
   const program = new Command('iommufd-user')
@@ -36,6 +47,7 @@ export const createCommand = (): Command => {
   failWith(program, ExitStatus.USAGE)
   addRun(program)
   addShow(program)
+  addInspect(program)
   addCheck(program)
   addDevices(program)
   addDemo(program)
@@ -92,6 +104,12 @@ const addRun = (program: Command): void => {
       '--record <file>',
       'record everything that happens in a file, which show, replay and export read',
     )
+    .option(
+      '--inspect <port>',
+      'serve a page that follows the run, to a browser on this machine; its address is printed',
+      port,
+    )
+    .option('--open', 'open that page in a browser')
     .option(
       '-e, --filter <filter>',
       'trace only these calls: names or numbers, separated by commas; ! excludes; ' +
@@ -159,6 +177,23 @@ const addShow = (program: Command): void => {
       process.exitCode = orUsage(() => showCommand(file, options))
     })
   failWith(show, ExitStatus.USAGE)
+}
+
+const addInspect = (program: Command): void => {
+  const inspect = program
+    .command('inspect')
+    .summary('look at a recording in a browser')
+    .description(
+      'Serves the inspector with FILE, which run --record made, to a browser on this machine, until Ctrl-C.',
+    )
+    .argument('<file>', 'the recording')
+    .option('--port <port>', 'where to serve it; 0 is any free port', port, 0)
+    .option('--open', 'open it in a browser', false)
+    .action(async (file: string, options: InspectOptions) => {
+      const { inspectCommand } = await import('./inspect.ts')
+      process.exitCode = await inspectCommand(file, options)
+    })
+  failWith(inspect, ExitStatus.USAGE)
 }
 
 const addCheck = (program: Command): void => {

@@ -7,6 +7,8 @@ import { version } from './version.ts'
 
 /** Milliseconds that what is recorded may wait for its chunk to fill: what a reader of a live file lags behind. */
 const LAG = 500
+/** The same where a person looks on. */
+const LAG_INSPECTED = 60
 
 export interface RecordingFile {
   readonly writer: RecordingWriter
@@ -36,7 +38,7 @@ export const recordingFile = (
   // The header is there from the start, and what follows soon after it has happened.
   const flush = (): void => {
     writer.flush()
-    timers.after(LAG, flush)
+    timers.after(config.inspected ? LAG_INSPECTED : LAG, flush)
   }
   flush()
   return {

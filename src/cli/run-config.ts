@@ -14,6 +14,8 @@ export interface RunConfig {
   readonly filters: readonly string[]
   /** File for the recording; null for none. */
   readonly record: string | null
+  /** Somebody looks at the recording as it grows. */
+  readonly inspected: boolean
   /** The program and its arguments, for the recording. */
   readonly command: readonly string[]
   /** The step that fails, counted over the whole run; null for none. */

@@ -14,6 +14,10 @@ export interface RunOptions {
   readonly trace?: string
   /** Where the recording goes: a file; undefined for none. */
   readonly record?: string
+  /** The port of the inspector, 0 for a free one; undefined for no inspector. */
+  readonly inspect?: number
+  /** Open the inspector in a browser. */
+  readonly open?: boolean
   /** `-e` filters; they imply a trace. */
   readonly filter?: readonly string[]
   /** The step that fails, from 1, counted over the whole run. */
@@ -25,9 +29,14 @@ export interface RunOptions {
 export const STANDARD_ERROR = '-'
 
 /**
- * `--trace` may stand alone or have a value behind `=`, never behind a blank: what follows it there is
- * the program. Commander knows no such option, so a bare one is given its default before parsing.
+ * These may stand alone or have a value behind `=`, never behind a blank: what follows them there is the
+ * program. Commander knows no such option, so a bare one is given its default before parsing.
  */
+const ALONE: Readonly<Record<string, string>> = {
+  '--trace': STANDARD_ERROR,
+  '--inspect': '0',
+}
+
 export const normalise = (program: Command, args: readonly string[]): string[] => {
   const run = program.commands.find((command) => command.name() === 'run')
   const at = args.findIndex((arg) => !arg.startsWith('-'))
@@ -40,8 +49,9 @@ export const normalise = (program: Command, args: readonly string[]): string[] =
   for (; i < args.length; i++) {
     const arg = args[i] ?? ''
     if (arg === '--' || !arg.startsWith('-')) break
-    normal.push(arg === '--trace' ? `--trace=${STANDARD_ERROR}` : arg)
-    if (arg !== '--trace' && takesValue.has(arg) && i + 1 < args.length)
+    const alone = ALONE[arg]
+    normal.push(alone === undefined ? arg : `${arg}=${alone}`)
+    if (alone === undefined && takesValue.has(arg) && i + 1 < args.length)
       normal.push(args[++i] ?? '')
   }
   // The program's own arguments are not ours to read, whether or not it was set off by `--`.

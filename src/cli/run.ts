@@ -17,6 +17,7 @@ export const runCommand = async (
   let config: RunConfig
   try {
     config = runConfig(options, command)
+    if (options.inspect !== undefined) config = await inspected(config, options)
   } catch (error) {
     if (!(error instanceof UsageError || error instanceof FilterError)) throw error
     process.stderr.write(`iommufd-user: ${error.message}\n`)
@@ -29,6 +30,17 @@ export const runCommand = async (
   }
   await endLike(end)
   return Number(process.exitCode)
+}
+
+/** Records the run where it is not recorded anyhow, and lets the inspector follow. */
+const inspected = async (
+  config: RunConfig,
+  { inspect = 0, open = false }: RunOptions,
+): Promise<RunConfig> => {
+  const { startInspector, temporaryRecording } = await import('./inspector.ts')
+  const record = config.record ?? temporaryRecording()
+  await startInspector(record, { port: inspect, open, temporary: config.record === null })
+  return { ...config, record, inspected: true }
 }
 
 /** The machine may be why. */
@@ -72,6 +84,7 @@ const runConfig = (options: RunOptions, command: readonly string[]): RunConfig =
     trace,
     filters,
     record,
+    inspected: false,
     command,
     failNth: options.failNth ?? null,
     findings: options.findings,
