@@ -74,6 +74,11 @@ const addRun = (program: Command): void => {
       collect,
     )
     .option(
+      '--machine <file>',
+      'a machine described in a file of JSON (docs/machine.schema.json); options beside it count more, ' +
+        'devices are added',
+    )
+    .option(
       '--platform <name>',
       'whose IOMMU PCI devices stand behind; iommufd-user devices lists them',
     )
@@ -134,9 +139,10 @@ const addRun = (program: Command): void => {
         .default('at-end'),
     )
     .passThroughOptions()
-    .action(async (name: string, args: readonly string[], options: RunOptions) => {
+    .action(async (name: string, args: readonly string[], options: Omit<RunOptions, 'typed'>) => {
       const { runCommand } = await import('./run.ts')
-      process.exitCode = await runCommand([name, ...args], options)
+      const typed = Object.keys(options).filter((key) => run.getOptionValueSource(key) === 'cli')
+      process.exitCode = await runCommand([name, ...args], { ...options, typed: new Set(typed) })
     })
   failWith(run, ExitStatus.RUN_FAILED)
 }
@@ -218,9 +224,14 @@ const addDevices = (program: Command): void => {
   const devices = program
     .command('devices')
     .summary('list the models that --device knows')
-    .action(async () => {
+    .addOption(
+      new Option('--format <format>', 'text, or the JSON schema of machine files')
+        .choices(['text', 'schema'])
+        .default('text'),
+    )
+    .action(async ({ format }: { format: 'text' | 'schema' }) => {
       const { devicesCommand } = await import('./devices.ts')
-      process.exitCode = devicesCommand()
+      process.exitCode = await devicesCommand(format)
     })
   failWith(devices, ExitStatus.USAGE)
 }

@@ -5,7 +5,13 @@ import type { Vfio } from '../vfio/vfio.ts'
 import { list } from '../watch/english.ts'
 import { type DeviceModel, type DevicePlaces, groupOption, pciModel } from './device-model.ts'
 import { moduleModel } from './device-module.ts'
-import { checkArgument, type DeviceSpec, isModulePath, readOptions } from './device-spec.ts'
+import {
+  checkArgument,
+  type DeviceSpec,
+  isModulePath,
+  placeOf,
+  readOptions,
+} from './device-spec.ts'
 import { nearestName } from './nearest-name.ts'
 import { nvme } from './nvme-model.ts'
 import { type OptionDeclarations, text, wholeNumber, yesOrNo } from './option-kind.ts'
@@ -79,7 +85,7 @@ export const modelOf = (spec: DeviceSpec): DeviceModel => {
   const near = nearestName(spec.model, names)
   const meant = near === undefined ? '' : ` Is it ${near} that you mean?`
   throw new UsageError(
-    `${spec.source}: there is no device model '${spec.model}'; there are ${list(names)}.${meant}`,
+    `${placeOf(spec)}: there is no device model '${spec.model}'; there are ${list(names)}.${meant}`,
   )
 }
 
@@ -91,6 +97,6 @@ export const addDevice = async (places: DevicePlaces, spec: DeviceSpec): Promise
   } catch (error) {
     if (error instanceof UsageError) throw error
     const why = error instanceof Error ? error.message : String(error)
-    throw new UsageError(`${spec.source}: it cannot be added: ${why}.`)
+    throw new UsageError(`${placeOf(spec)}: it cannot be added: ${why}.`)
   }
 }

@@ -7,7 +7,7 @@ import type * as Esbuild from 'esbuild'
 import type { DeviceModule } from '../devices/device-module.ts'
 import { builtFile } from '../host/built-file.ts'
 import { type DeviceModel, type DevicePlaces, pciModel, pciOptions } from './device-model.ts'
-import type { DeviceSpec } from './device-spec.ts'
+import { type DeviceSpec, placeOf } from './device-spec.ts'
 import { type OptionKind, type OptionValue, text } from './option-kind.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -53,19 +53,19 @@ const present = (
   )
 
 const load = async (path: string, spec: DeviceSpec): Promise<DeviceModule> => {
-  if (!existsSync(path)) throw new UsageError(`${spec.source}: there is no file ${path}.`)
+  if (!existsSync(path)) throw new UsageError(`${placeOf(spec)}: there is no file ${path}.`)
   if (!/\.[cm]?[jt]s$/.test(path))
-    throw new UsageError(`${spec.source}: ${path} is no module of JavaScript or TypeScript.`)
+    throw new UsageError(`${placeOf(spec)}: ${path} is no module of JavaScript or TypeScript.`)
   let module: Readonly<Record<string, unknown>>
   try {
     module = /\.[cm]?ts$/.test(path) ? await importTypeScript(path) : await importFile(path)
   } catch (error) {
     if (error instanceof UsageError) throw error
-    throw new UsageError(`${spec.source}: ${path} cannot be loaded: ${told(error)}`)
+    throw new UsageError(`${placeOf(spec)}: ${path} cannot be loaded: ${told(error)}`)
   }
   if (typeof module['default'] !== 'function')
     throw new UsageError(
-      `${spec.source}: ${path} has no function as its default export; it must export one that returns a PciModel.`,
+      `${placeOf(spec)}: ${path} has no function as its default export; it must export one that returns a PciModel.`,
     )
   // A function is what a default export can be checked for; what it returns is checked when it is added.
   return module as unknown as DeviceModule

@@ -10,8 +10,10 @@ import type { OptionDeclarations, OptionValue, OptionValues } from './option-kin
 import { UsageError } from './usage-error.ts'
 
 export interface DeviceSpec {
-  /** Where it was asked for, for messages: `--device edu,group=7`, or `devices[0] of machine.json`. */
+  /** Where it was asked for, for messages: `--device edu,group=7`, or `machine.json`. */
   readonly source: string
+  /** Where in that file: `devices[0]`. */
+  readonly path?: string
   readonly model: string
   /** What stood behind the colon: an image file, for one. */
   readonly argument?: string
@@ -31,6 +33,14 @@ export interface ModelArgument {
   readonly form: string
   readonly meaning: string
   readonly required: boolean
+  /** It names a file; in a machine file from there on. */
+  readonly isPath?: boolean
+}
+
+/** How messages begin: where a specification was given, or one of its options. */
+export const placeOf = ({ source, path }: DeviceSpec, key?: string): string => {
+  const within = [path, key].filter((part) => part !== undefined).join('.')
+  return within === '' ? source : `${source}: ${within}`
 }
 
 /** Throws UsageError for what has another form. */
@@ -80,7 +90,7 @@ const valuesOf = (spec: DeviceSpec, declared: OptionDeclarations): Record<string
     if (given === undefined) continue
     const value = kind.read(given)
     if (value === undefined)
-      throw new UsageError(`${spec.source}: ${key} is '${given}', but must be ${kind.expected}.`)
+      throw new UsageError(`${placeOf(spec, key)} is '${given}', but must be ${kind.expected}.`)
     values[key] = value
   }
   return values
@@ -90,18 +100,18 @@ const unknownOption = (spec: DeviceSpec, key: string, names: readonly string[]):
   const near = nearestName(key, names)
   const meant = near === undefined ? '' : ` Is it ${near} that you mean?`
   return names.length === 0
-    ? `${spec.source}: the model ${spec.model} takes no options, so ${key} means nothing to it.`
-    : `${spec.source}: the model ${spec.model} has no option ${key}; it has ${list(names)}.${meant}`
+    ? `${placeOf(spec)}: the model ${spec.model} takes no options, so ${key} means nothing to it.`
+    : `${placeOf(spec)}: the model ${spec.model} has no option ${key}; it has ${list(names)}.${meant}`
 }
 
 /** Refuses an argument where the model takes none, and the lack of one that it needs. */
 export const checkArgument = (spec: DeviceSpec, declared: ModelArgument | undefined): void => {
   if (declared === undefined && spec.argument !== undefined)
     throw new UsageError(
-      `${spec.source}: the model ${spec.model} takes no argument, so '${spec.argument}' means nothing to it.`,
+      `${placeOf(spec)}: the model ${spec.model} takes no argument, so '${spec.argument}' means nothing to it.`,
     )
   if (declared?.required === true && (spec.argument ?? '') === '')
     throw new UsageError(
-      `${spec.source}: the model ${spec.model} needs ${declared.meaning}: ${spec.model}:${declared.form}.`,
+      `${placeOf(spec)}: the model ${spec.model} needs ${declared.meaning}: ${spec.model}:${declared.form}.`,
     )
 }

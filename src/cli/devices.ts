@@ -4,7 +4,12 @@ import { deviceModels } from './device-models.ts'
 import { ExitStatus } from './exit-status.ts'
 
 /** `devices`: the models that --device knows with what they take, and the platforms. */
-export const devicesCommand = (): number => {
+export const devicesCommand = async (format: 'text' | 'schema'): Promise<number> => {
+  if (format === 'schema') {
+    const { machineSchemaText } = await import('./machine-schema.ts')
+    process.stdout.write(machineSchemaText())
+    return ExitStatus.OK
+  }
   process.stdout.write(
     `Devices (--device MODEL[:ARGUMENT][,KEY=VALUE...]):\n\n${deviceModels.map(entry).join('\n')}\n` +
       `${line(2, './FILE.ts, ./FILE.js', 'a device of your own: a module that exports a function that makes a PciModel')}` +

@@ -24,6 +24,7 @@ export const nvme = pciModel({
     form: 'IMAGE',
     meaning: 'a raw image: any file of at least 512 bytes, sparse or not',
     required: true,
+    isPath: true,
   },
   options: {
     readonly: yesOrNo('refuse writes, for an image that must not change. Default: off'),

@@ -52,7 +52,10 @@ export const text = (meaning: string, form: string): OptionKind<string> => ({
   read: (given) => (typeof given === 'string' && given !== '' ? given : undefined),
 })
 
-export const oneOf = <T extends string>(meaning: string, choices: readonly T[]): OptionKind<T> => ({
+export const oneOf = <const T extends string>(
+  meaning: string,
+  choices: readonly T[],
+): OptionKind<T> => ({
   form: choices.join('|'),
   meaning,
   expected: `one of ${list(choices)}`,

@@ -23,6 +23,10 @@ export interface RunOptions {
   /** The step that fails, from 1, counted over the whole run. */
   readonly failNth?: number
   readonly findings: 'at-end' | 'at-once' | 'never'
+  /** A file that describes the machine; what is typed beside it counts more. */
+  readonly machine?: string
+  /** Which of the options were typed, and are not what holds without them. */
+  readonly typed: ReadonlySet<string>
 }
 
 /** What stands for standard error where a file can be named. */

@@ -4,6 +4,7 @@ import { FilterError } from '../watch/filter-error.ts'
 import { traceFilter } from '../watch/trace-filter.ts'
 import { parseDeviceSpec, withPaths } from './device-spec.ts'
 import { ExitStatus } from './exit-status.ts'
+import type { MachineFile } from './machine-file.ts'
 import type { RunConfig } from './run-config.ts'
 import { type RunOptions, STANDARD_ERROR } from './run-options.ts'
 import { SUPERVISOR } from './supervisor.ts'
@@ -16,7 +17,7 @@ export const runCommand = async (
 ): Promise<number> => {
   let config: RunConfig
   try {
-    config = runConfig(options, command)
+    config = await runConfig(options, command)
     if (options.inspect !== undefined) config = await inspected(config, options)
   } catch (error) {
     if (!(error instanceof UsageError || error instanceof FilterError)) throw error
@@ -64,23 +65,28 @@ export const runProgram = (command: readonly string[], config: RunConfig): Promi
   })
 
 /** Checks the options, here where their mistakes can be told. Throws UsageError and FilterError. */
-const runConfig = (options: RunOptions, command: readonly string[]): RunConfig => {
+const runConfig = async (options: RunOptions, command: readonly string[]): Promise<RunConfig> => {
   const filters = options.filter ?? []
   traceFilter(filters)
+  const file = options.machine === undefined ? undefined : await machineFile(options.machine)
   const devices = (options.device ?? [])
     .map(parseDeviceSpec)
     .map((spec) => withPaths(spec, process.cwd()))
+  const { typed } = options
+  const { platform, container, 'compat-ioas': compatIoas, ...others } = file?.options ?? {}
   // A filter without a trace asks for one.
   const trace = options.trace ?? (filters.length > 0 ? STANDARD_ERROR : null)
   if (trace !== null && trace !== STANDARD_ERROR) expectWritable('trace', trace)
   const record = options.record ?? null
   if (record !== null) expectWritable('recording', record)
   return {
-    devices,
-    container: options.container,
-    compatIoas: options.compatIoas,
-    testInterface: options.testInterface,
-    platform: options.platform ?? null,
+    devices: [...(file?.devices ?? []), ...devices],
+    container: typed.has('container') ? options.container : (container ?? options.container),
+    compatIoas: typed.has('compatIoas') ? options.compatIoas : (compatIoas ?? options.compatIoas),
+    testInterface: typed.has('testInterface')
+      ? options.testInterface
+      : (others['test-interface'] ?? options.testInterface),
+    platform: options.platform ?? platform ?? null,
     trace,
     filters,
     record,
@@ -89,6 +95,12 @@ const runConfig = (options: RunOptions, command: readonly string[]): RunConfig =
     failNth: options.failNth ?? null,
     findings: options.findings,
   }
+}
+
+/** Its declarations are those of all devices, which nobody else needs here. */
+const machineFile = async (file: string): Promise<MachineFile> => {
+  const { readMachineFile } = await import('./machine-file.ts')
+  return readMachineFile(file)
 }
 
 const expectWritable = (what: string, file: string): void => {
