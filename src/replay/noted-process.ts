@@ -1,0 +1,236 @@
+/** The process and its memory, as the machine sees them: what it learns about them is noted. */
+import type { ByteLength, UserVa } from '../abi/brands.ts'
+import type { AddressSpace, Capability, PageObject, PageRun, Process } from '../engine/ports.ts'
+import { Refusal, type Result } from '../engine/reason.ts'
+import { type Notes, Numbers } from './notes.ts'
+import { Asked, contentOf, writtenOf } from './served.ts'
+
+/** What the machine knows of the world, each thing once. */
+export class NotedThings {
+  readonly notes: Notes
+  readonly #processes = new WeakMap<Process, NotedProcess>()
+  readonly #spaces = new WeakMap<AddressSpace, NotedSpace>()
+  readonly #pages = new WeakMap<PageObject, NotedPages>()
+  readonly #processNumbers = new Numbers<NotedProcess>()
+  readonly #spaceNumbers = new Numbers<NotedSpace>()
+  readonly #pagesNumbers = new Numbers<NotedPages>()
+
+  constructor(notes: Notes) {
+    this.notes = notes
+  }
+
+  process(inner: Process): NotedProcess {
+    let noted = this.#processes.get(inner)
+    if (noted === undefined) {
+      noted = new NotedProcess(this, inner)
+      this.#processes.set(inner, noted)
+    }
+    return noted
+  }
+
+  space(inner: AddressSpace): NotedSpace {
+    let noted = this.#spaces.get(inner)
+    if (noted === undefined) {
+      noted = new NotedSpace(this, inner)
+      this.#spaces.set(inner, noted)
+    }
+    return noted
+  }
+
+  pages(inner: PageObject): NotedPages {
+    let noted = this.#pages.get(inner)
+    if (noted === undefined) {
+      noted = new NotedPages(this, inner)
+      this.#pages.set(inner, noted)
+    }
+    return noted
+  }
+
+  /** The number, said with what it stands for the first time. Only within an entry. */
+  processNumber(process: NotedProcess): number {
+    if (this.#processNumbers.has(process)) return this.#processNumbers.of(process)
+    const number = this.#processNumbers.add(process)
+    this.notes.asked(Asked.PROCESS, number, process.pid)
+    return number
+  }
+
+  spaceNumber(space: NotedSpace): number {
+    if (this.#spaceNumbers.has(space)) return this.#spaceNumbers.of(space)
+    const number = this.#spaceNumbers.add(space)
+    this.notes.asked(Asked.SPACE, number, space.id)
+    return number
+  }
+
+  pagesNumber(pages: NotedPages): number {
+    if (this.#pagesNumbers.has(pages)) return this.#pagesNumbers.of(pages)
+    const number = this.#pagesNumbers.add(pages)
+    this.notes.asked(Asked.PAGES, number, pages.name, pages.contiguity)
+    return number
+  }
+
+  /** Pages as the machine gets them, and the same in numbers. */
+  runs(taken: Result<PageRun[]>): { result: Result<PageRun[]>; shown: unknown } {
+    if (taken instanceof Refusal) return { result: taken, shown: taken }
+    const shown: number[] = []
+    const result = taken.map(({ object, page, count }) => {
+      const pages = this.pages(object)
+      shown.push(this.pagesNumber(pages), page, count)
+      return { object: pages, page, count }
+    })
+    return { result, shown }
+  }
+}
+
+export class NotedProcess implements Process {
+  readonly inner: Process
+  readonly #things: NotedThings
+  readonly #said = new Map<string, unknown>()
+
+  constructor(things: NotedThings, inner: Process) {
+    this.#things = things
+    this.inner = inner
+  }
+
+  get pid(): number {
+    return this.inner.pid
+  }
+
+  get name(): string {
+    return this.#fact('name', this.inner.name)
+  }
+
+  get uid(): number {
+    return this.#fact('uid', this.inner.uid)
+  }
+
+  get addressSpace(): NotedSpace {
+    const space = this.#things.space(this.inner.addressSpace)
+    if (this.#things.notes.isOpen) this.#fact('space', this.#things.spaceNumber(space))
+    return space
+  }
+
+  capable(capability: Capability): boolean {
+    return this.#fact(capability, this.inner.capable(capability))
+  }
+
+  memlockLimit(): ByteLength {
+    return this.#fact('memlock', this.inner.memlockLimit())
+  }
+
+  lockedBytes(): ByteLength {
+    return this.#fact('locked', this.inner.lockedBytes())
+  }
+
+  #fact<T>(what: string, value: T): T {
+    const { notes } = this.#things
+    if (notes.isOpen && this.#said.get(what) !== value) {
+      this.#said.set(what, value)
+      notes.asked(Asked.FACT, this.#things.processNumber(this), what, value)
+    }
+    return value
+  }
+}
+
+export class NotedSpace implements AddressSpace {
+  readonly inner: AddressSpace
+  readonly #things: NotedThings
+  #saidGone = false
+
+  constructor(things: NotedThings, inner: AddressSpace) {
+    this.#things = things
+    this.inner = inner
+  }
+
+  get id(): number {
+    return this.inner.id
+  }
+
+  get gone(): boolean {
+    const { gone } = this.inner
+    const { notes } = this.#things
+    if (gone !== this.#saidGone && notes.isOpen) {
+      this.#saidGone = gone
+      notes.asked(Asked.GONE, this.#things.spaceNumber(this), gone)
+    }
+    return gone
+  }
+
+  read(address: UserVa, length: number): Uint8Array {
+    const bytes = this.inner.read(address, length)
+    const { notes } = this.#things
+    if (notes.isOpen) {
+      const number = this.#things.spaceNumber(this)
+      notes.asked(Asked.SPACE_READ, number, address, length, contentOf(bytes))
+    }
+    return bytes
+  }
+
+  write(address: UserVa, bytes: Uint8Array): number {
+    const count = this.inner.write(address, bytes)
+    const { notes } = this.#things
+    if (notes.isOpen) {
+      const number = this.#things.spaceNumber(this)
+      notes.asked(Asked.SPACE_WRITE, number, address, bytes.length, writtenOf(bytes), count)
+    }
+    return count
+  }
+
+  take(firstPage: number, count: number, forWriting: boolean, caller: Process): Result<PageRun[]> {
+    const asking = caller instanceof NotedProcess ? caller.inner : caller
+    const taken = this.inner.take(firstPage, count, forWriting, asking)
+    const { result, shown } = this.#things.runs(taken)
+    const { notes } = this.#things
+    if (notes.isOpen) {
+      const number = this.#things.spaceNumber(this)
+      notes.asked(Asked.TAKE, number, firstPage, count, forWriting, shown)
+    }
+    return result
+  }
+
+  hold(runs: readonly PageRun[]): void {
+    this.inner.hold?.(runs.map(innerRun))
+  }
+
+  release(runs: readonly PageRun[]): void {
+    this.inner.release?.(runs.map(innerRun))
+  }
+}
+
+const innerRun = (run: PageRun): PageRun =>
+  run.object instanceof NotedPages ? { ...run, object: run.object.inner } : run
+
+export class NotedPages implements PageObject {
+  readonly inner: PageObject
+  readonly name: string
+  readonly contiguity: number
+  readonly #things: NotedThings
+
+  constructor(things: NotedThings, inner: PageObject) {
+    this.#things = things
+    this.inner = inner
+    this.name = inner.name
+    this.contiguity = inner.contiguity
+  }
+
+  read(page: number, offset: number, into: Uint8Array): boolean {
+    const reached = this.inner.read(page, offset, into)
+    const { notes } = this.#things
+    if (notes.isOpen) {
+      const number = this.#things.pagesNumber(this)
+      const content = reached && contentOf(into, true)
+      notes.asked(Asked.PAGES_READ, number, page, offset, into.length, content)
+    }
+    return reached
+  }
+
+  write(page: number, offset: number, bytes: Uint8Array): boolean {
+    const reached = this.inner.write(page, offset, bytes)
+    const { notes } = this.#things
+    if (notes.isOpen) {
+      const number = this.#things.pagesNumber(this)
+      const { length } = bytes
+      notes.asked(Asked.PAGES_WRITE, number, page, offset, length, writtenOf(bytes), reached)
+    }
+    return reached
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * Stands between a machine and whoever serves it: everything passes through, and is noted for replay.
+ * Neither side is told.
+ */
+import type { OpenFile, OpenMode } from '../engine/file.ts'
+import type { DeviceNode } from '../engine/node.ts'
+import type { AddressSpace, Process } from '../engine/ports.ts'
+import { Refusal, type Result } from '../engine/reason.ts'
+import { NotedFiles } from './noted-file.ts'
+import { NotedThings } from './noted-process.ts'
+import { Notes } from './notes.ts'
+import { Entry } from './served.ts'
+
+/** Calls back once, after some milliseconds; returns how to cancel. */
+export interface Timers {
+  after(milliseconds: number, run: () => void): () => void
+}
+
+export class NotedWorld {
+  readonly #notes: Notes
+  readonly #things: NotedThings
+  readonly #files: NotedFiles
+  #timers = 0
+  #calls = 0
+
+  /** `take` gets each record when its entry is over; the list is used again afterwards. */
+  constructor(take: (record: readonly unknown[]) => void) {
+    this.#notes = new Notes(take)
+    this.#things = new NotedThings(this.#notes)
+    this.#files = new NotedFiles(this.#things)
+  }
+
+  /** A system call is about to be served. */
+  callBegins(): void {
+    this.#calls += 1
+    this.#notes.systemCall = this.#calls
+  }
+
+  /** It has been served. */
+  callEnds(): void {
+    this.#notes.systemCall = 0
+  }
+
+  /** The machine's nodes as the host opens them. */
+  nodes(nodes: readonly DeviceNode[]): DeviceNode[] {
+    return nodes.map((node) => ({
+      ...node,
+      open: (process, mode) => this.#open(node, process, mode),
+    }))
+  }
+
+  #open(node: DeviceNode, process: Process, mode: OpenMode): Result<OpenFile> {
+    const noted = this.#things.process(process)
+    const open = (): Result<OpenFile> => {
+      this.#notes.argument(0, this.#things.processNumber(noted))
+      return node.open(noted, mode)
+    }
+    const file = this.#notes.enter(Entry.OPEN, [0, node.path, mode], open, (result) =>
+      result instanceof Refusal ? result : this.#files.numberOf(result),
+    )
+    return file instanceof Refusal ? file : this.#files.note(file)
+  }
+
+  /** How text that is written to the synthetic file at `path` reaches the machine. */
+  textWrite(
+    path: string,
+    write: (bytes: Uint8Array) => Result<number>,
+  ): (bytes: Uint8Array) => Result<number> {
+    return (bytes) =>
+      this.#notes.enter(
+        Entry.TEXT,
+        [path, bytes.slice()],
+        () => write(bytes),
+        (result) => result,
+      )
+  }
+
+  /** The time of simulated devices. */
+  timers(inner: Timers): Timers {
+    return {
+      after: (milliseconds, run) => {
+        const number = this.#timers++
+        return inner.after(milliseconds, () => this.#notes.enter(Entry.TIMER, [number], run))
+      },
+    }
+  }
+
+  /** An address space of the host as the machine knows it. */
+  space(inner: AddressSpace): AddressSpace {
+    return this.#things.space(inner)
+  }
+}

@@ -1,0 +1,261 @@
+/** Runs the calls of a recording against a machine again, and tells where it does something else. */
+import type { FileOffset, UserVa } from '../abi/brands.ts'
+import { byteLength, fileOffset } from '../abi/brands.ts'
+import type { EngineEvent } from '../engine/events.ts'
+import type { MmapRegion, OpenFile, OpenMode } from '../engine/file.ts'
+import type { Machine } from '../engine/machine.ts'
+import type { Observer } from '../engine/observer.ts'
+import { Refusal, type Result } from '../engine/reason.ts'
+import { RecordingError, type RecordingItem, type ServedRecord } from '../watch/recording.ts'
+import { Answers, bigintOf, numberOf, numbersOf, textOf } from './answers.ts'
+import { type Difference, eventDifference, resultDifference } from './difference.ts'
+import type { Timers } from './noted-world.ts'
+import { ReplayedCall, ReplayedEventfds } from './replayed-call.ts'
+import { ReplayedWorld, replayedRegion } from './replayed-world.ts'
+import { same } from './same.ts'
+import { Entry } from './served.ts'
+
+/** The machine that the calls are run against. */
+export interface ReplayMachine {
+  readonly machine: Machine
+  /** Takes text that was written to a synthetic file; undefined where there is no such file. */
+  writeText?(path: string, bytes: Uint8Array): Result<number> | undefined
+}
+
+export interface ReplaySummary {
+  /** Ways into the machine that were tried: calls, timers, last closes. */
+  readonly entries: number
+  /** Those in which something was different. */
+  readonly different: number
+  /** Those on files that could not be opened this time. */
+  readonly leftOut: number
+}
+
+/** The result of an entry into a file that there is not this time. */
+const LEFT_OUT = Symbol('left out')
+
+export class Replay {
+  readonly #world = new ReplayedWorld()
+  readonly #eventfds = new ReplayedEventfds(this.#world)
+  readonly #machine: ReplayMachine
+  readonly #report: (difference: Difference) => void
+  readonly #timers = new Map<number, () => void>()
+  #timerCount = 0
+  /** The system call of the entry before. */
+  #systemCall = 0
+  #recorded: EngineEvent[] = []
+  #replayed: EngineEvent[] = []
+  /** A difference of an entry that the host reports itself: what it says makes it readable. */
+  #waiting: ((event: EngineEvent | undefined) => void) | undefined
+  #entries = 0
+  #different = 0
+  #leftOut = 0
+
+  /** `build` makes a machine as that of the recording was, with this time and this observer. */
+  constructor(
+    build: (timers: Timers, observer: Observer) => ReplayMachine,
+    report: (difference: Difference) => void,
+  ) {
+    this.#report = report
+    this.#machine = build(
+      { after: (_, run) => this.#after(run) },
+      { event: (event) => this.#replayed.push(event) },
+    )
+    // What happens while the machine is put together was not recorded either.
+    this.#replayed = []
+  }
+
+  /** The next of the recording. Throws RecordingError for what a replay cannot make sense of. */
+  item(item: RecordingItem): void {
+    if (item.kind === 'served') this.#served(item.served)
+    else if (item.kind === 'event') this.#event(item.event)
+  }
+
+  end(): ReplaySummary {
+    this.#settle(undefined)
+    return { entries: this.#entries, different: this.#different, leftOut: this.#leftOut }
+  }
+
+  #after(run: () => void): () => void {
+    const number = this.#timerCount++
+    this.#timers.set(number, run)
+    return () => this.#timers.delete(number)
+  }
+
+  #event(event: EngineEvent): void {
+    if (!isOfHost(event)) {
+      this.#recorded.push(event)
+      return
+    }
+    this.#settle(event)
+    // It gets its number as it did then.
+    const { machine } = this.#machine
+    if (event.call === 0 || machine.currentCall === event.call) return
+    machine.callArrives()
+    void machine.currentCall
+  }
+
+  #settle(event: EngineEvent | undefined): void {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    waiting?.(event)
+  }
+
+  #served(record: ServedRecord): void {
+    this.#settle(undefined)
+    const answers = new Answers(record)
+    this.#world.begin(answers)
+    this.#arrive(answers.systemCall)
+    this.#replayed = []
+    this.#entries += 1
+    const result = this.#enter(answers)
+    const recorded = this.#recorded
+    this.#recorded = []
+    if (result === LEFT_OUT) this.#leftOut += 1
+    else this.#compare(answers, result, recorded)
+  }
+
+  #arrive(systemCall: number): void {
+    const { machine } = this.#machine
+    if (systemCall === 0) machine.callEnds()
+    else if (systemCall !== this.#systemCall) machine.callArrives()
+    this.#systemCall = systemCall
+  }
+
+  #compare(answers: Answers, result: unknown, recorded: readonly EngineEvent[]): void {
+    const events = eventDifference(recorded, this.#replayed)
+    const complaints = this.#world.complaints()
+    const isSame = same(answers.result, result)
+    if (events === undefined && complaints.length === 0 && isSame) return
+    this.#different += 1
+    // An ioctl's result is in its event.
+    if (isSame || answers.entry === Entry.IOCTL)
+      this.#report({ ...(events ?? NOTHING), call: callOf(recorded), complaints })
+    else
+      this.#waiting = (event) =>
+        this.#report(
+          resultDifference(answers, event, result, { ...(events ?? NOTHING), complaints }),
+        )
+  }
+
+  #enter(answers: Answers): unknown {
+    const { args } = answers
+    switch (answers.entry) {
+      case Entry.OPEN:
+        return this.#open(answers)
+      case Entry.RELEASE:
+        return this.#onFile(args[0], (file) => file.release())
+      case Entry.MAPPINGS:
+        return this.#onFile(args[0], (file) =>
+          file.mappingsOf?.(fileOffset(bigintOf(args[1])), numberOf(args[2])),
+        )
+      case Entry.TIMER:
+        return this.#fire(numberOf(args[0]))
+      case Entry.SIGNAL:
+        return this.#eventfds.signal(numberOf(args[0]))
+      case Entry.TEXT:
+        return this.#writeText(textOf(args[0]), args[1])
+      case Entry.BACKED:
+        return this.#back(numberOf(args[0]))
+      default:
+        return this.#call(answers)
+    }
+  }
+
+  #open(answers: Answers): unknown {
+    const [process, path, mode] = answers.args
+    const node = this.#machine.machine.node(textOf(path))
+    if (node === undefined) return LEFT_OUT
+    const file = node.open(this.#world.process(numberOf(process)), modeOf(mode))
+    if (file instanceof Refusal) return file
+    if (typeof answers.result !== 'number') return -1
+    this.#world.files.set(answers.result, file)
+    return answers.result
+  }
+
+  #onFile(number: unknown, act: (file: OpenFile) => unknown): unknown {
+    const file = this.#world.files.get(numberOf(number))
+    return file === undefined ? LEFT_OUT : act(file)
+  }
+
+  #call(answers: Answers): unknown {
+    const [process, tid, file, ...args] = answers.args
+    const caller = { process: this.#world.process(numberOf(process)), tid: numberOf(tid) }
+    const call = new ReplayedCall(this.#world, this.#eventfds, caller)
+    return this.#onFile(file, (found) => {
+      if (answers.entry === Entry.MMAP) return this.#mmap(found, call, answers.result, args)
+      if (answers.entry === Entry.IOCTL)
+        return found.ioctl?.(call, numberOf(args[0]), bigintOf(args[1]) as UserVa)
+      return transfer(answers.entry, found, call, args)
+    })
+  }
+
+  #mmap(
+    file: OpenFile,
+    call: ReplayedCall,
+    recorded: unknown,
+    [length, prot, flags, offset]: readonly unknown[],
+  ): unknown {
+    const mapped: Result<MmapRegion> | undefined = file.mmap?.(call, {
+      length: byteLength(bigintOf(length)),
+      prot: numberOf(prot),
+      flags: numberOf(flags),
+      offset: bigintOf(offset) as FileOffset,
+    })
+    if (mapped === undefined || mapped instanceof Refusal) return mapped
+    const region = Array.isArray(recorded) ? numberOf(recorded[0]) : -1
+    this.#world.regions.set(region, mapped.memory)
+    return [region, mapped.offset, mapped.length]
+  }
+
+  #back(number: number): unknown {
+    const region = this.#world.regions.get(number)
+    if (region === undefined) return LEFT_OUT
+    region.backBy?.(replayedRegion(this.#world, number, region.length))
+    return undefined
+  }
+
+  #fire(number: number): unknown {
+    const run = this.#timers.get(number)
+    if (run === undefined) return LEFT_OUT
+    this.#timers.delete(number)
+    run()
+    return undefined
+  }
+
+  #writeText(path: string, bytes: unknown): unknown {
+    if (!(bytes instanceof Uint8Array)) throw new RecordingError('bytes were expected')
+    return this.#machine.writeText?.(path, bytes) ?? LEFT_OUT
+  }
+}
+
+const NOTHING = { recorded: [], replayed: [] } as const
+
+const callOf = (events: readonly EngineEvent[]): number => events.at(-1)?.call ?? 0
+
+const modeOf = (mode: unknown): OpenMode =>
+  mode === 'read' || mode === 'write' ? mode : 'read-write'
+
+const transfer = (
+  entry: number,
+  file: OpenFile,
+  call: ReplayedCall,
+  [buffer, count, offset]: readonly unknown[],
+): unknown => {
+  const at = bigintOf(buffer) as UserVa
+  const length = numberOf(count)
+  switch (entry) {
+    case Entry.READ:
+      return file.read?.(call, at, length)
+    case Entry.WRITE:
+      return file.write?.(call, at, length)
+    case Entry.PREAD:
+      return file.pread?.(call, at, length, bigintOf(offset) as FileOffset)
+    default:
+      return file.pwrite?.(call, at, length, bigintOf(offset) as FileOffset)
+  }
+}
+
+/** The engine reports ioctls and what happens in it; the rest the host does. */
+const isOfHost = (event: EngineEvent): boolean =>
+  event.type === 'memory-replaced' || (event.type === 'call' && event.operation !== 'ioctl')
