@@ -2,6 +2,7 @@
 import { cpus } from 'node:os'
 import { benchAbi } from './abi.ts'
 import { benchEngine } from './engine.ts'
+import { benchRecording } from './recording.ts'
 import { print, type Report } from './report.ts'
 import { benchRoundTrip } from './round-trip.ts'
 import { benchStartUp } from './start-up.ts'
@@ -9,6 +10,7 @@ import { benchTranslation } from './translation.ts'
 
 const PARTS: Readonly<Record<string, () => Report[] | Promise<Report[]>>> = {
   'round-trip': benchRoundTrip,
+  recording: benchRecording,
   engine: benchEngine,
   translation: benchTranslation,
   'start-up': benchStartUp,

@@ -10,7 +10,7 @@ import { benchSource, command } from './paths.ts'
 import { type Figure, median, type Report, ratio, time } from './report.ts'
 
 const ROUNDS = 7
-const CALLS = '20000'
+export const CALLS = '20000'
 const TITLE = 'Round trip of an ioctl: run against the least supervisor in C'
 
 interface Times {
@@ -21,12 +21,12 @@ interface Times {
 }
 
 /** By kind of call. */
-type Round = ReadonlyMap<string, Times>
+export type Round = ReadonlyMap<string, Times>
 
-const compile = (source: string, to: string): boolean =>
+export const compile = (source: string, to: string): boolean =>
   spawnSync('cc', ['-O2', '-o', to, benchSource(source)], { stdio: 'inherit' }).status === 0
 
-const timed = (program: string, args: readonly string[]): Round | string => {
+export const timed = (program: string, args: readonly string[]): Round | string => {
   const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' })
   if (status !== 0) return `${error?.message ?? stderr.trim()} (exit status ${status})`
   const rows = stdout
@@ -58,7 +58,7 @@ const rounds = (floor: string, client: string): Rounds | string => {
   return found
 }
 
-const NONE: Times = { wall: Number.NaN, cpu: Number.NaN }
+export const NONE: Times = { wall: Number.NaN, cpu: Number.NaN }
 
 const figures = ({ floor, run }: Rounds): Figure[] => {
   const of = (rounds: readonly Round[], name: string, what: keyof Times): number[] =>

@@ -4,6 +4,7 @@ import { Command, type CommanderError, InvalidArgumentError, Option } from 'comm
 import { FilterError } from '../watch/filter-error.ts'
 import { ExitStatus } from './exit-status.ts'
 import type { InspectOptions } from './inspect.ts'
+import type { ReplayOptions } from './replay.ts'
 import type { RunOptions } from './run-options.ts'
 import type { ShowOptions } from './show.ts'
 import { UsageError } from './usage-error.ts'
@@ -48,6 +49,7 @@ export const createCommand = (): Command => {
   addRun(program)
   addShow(program)
   addInspect(program)
+  addReplay(program)
   addCheck(program)
   addDevices(program)
   addDemo(program)
@@ -180,7 +182,7 @@ const addShow = (program: Command): void => {
     )
     .action(async (file: string, options: ShowOptions) => {
       const { showCommand } = await import('./show.ts')
-      process.exitCode = orUsage(() => showCommand(file, options))
+      process.exitCode = await orUsage(() => showCommand(file, options))
     })
   failWith(show, ExitStatus.USAGE)
 }
@@ -200,6 +202,31 @@ const addInspect = (program: Command): void => {
       process.exitCode = await inspectCommand(file, options)
     })
   failWith(inspect, ExitStatus.USAGE)
+}
+
+const addReplay = (program: Command): void => {
+  const replay = program
+    .command('replay')
+    .summary('run the calls of a recording again, and tell what differs')
+    .description(
+      'Runs the calls of FILE, which run --record made (- for standard input), against the machine again, ' +
+        'with what they read of the program then, and compares every result, structure and reason. Exits ' +
+        'with 1 if anything differs. The machine is that of the recording, but for what is said here.',
+    )
+    .argument('<file>', 'the recording')
+    .option('--platform <name>', 'as for run')
+    .addOption(new Option('--container <kind>', 'as for run').choices(['iommufd', 'type1']))
+    .addOption(new Option('--compat-ioas <policy>', 'as for run').choices(['linux', 'strict']))
+    .addOption(
+      new Option('--most <n>', 'print no more differences than this')
+        .argParser(positiveInteger)
+        .default(20),
+    )
+    .action(async (file: string, options: ReplayOptions) => {
+      const { replayCommand } = await import('./replay.ts')
+      process.exitCode = await orUsage(() => replayCommand(file, options))
+    })
+  failWith(replay, ExitStatus.USAGE)
 }
 
 const addCheck = (program: Command): void => {
@@ -277,9 +304,9 @@ const addErrors = (program: Command): void => {
 }
 
 /** What cannot be done as asked is told in a sentence. */
-const orUsage = (act: () => number): number => {
+const orUsage = async (act: () => number | Promise<number>): Promise<number> => {
   try {
-    return act()
+    return await act()
   } catch (error) {
     if (!(error instanceof UsageError || error instanceof FilterError)) throw error
     process.stderr.write(`iommufd-user: ${error.message}\n`)

@@ -1,5 +1,6 @@
 /** `run --record FILE`: the recording of a run, written as it grows. */
 import type { HostTimers } from '../host/timers.ts'
+import { NotedWorld } from '../replay/noted-world.ts'
 import { RecordingWriter } from '../watch/recording-writer.ts'
 import type { RunConfig } from './run-config.ts'
 import { textSink } from './text-sink.ts'
@@ -11,7 +12,10 @@ const LAG = 500
 const LAG_INSPECTED = 60
 
 export interface RecordingFile {
+  /** What happens in the machine is observed by it, */
   readonly writer: RecordingWriter
+  /** and what the machine asks of the world passes through this. */
+  readonly world: NotedWorld
   /** The run is over. */
   end(): void
 }
@@ -43,6 +47,7 @@ export const recordingFile = (
   flush()
   return {
     writer,
+    world: new NotedWorld((record) => writer.served(record)),
     end: () => {
       writer.end(Math.round((performance.now() - began) * 1e6))
       sink.close()

@@ -6,46 +6,56 @@ import { UsageError } from './usage-error.ts'
 
 const PIECE = 1 << 20
 
-export interface ReadRecording {
-  readonly header: RecordingHeader
-  /** What is missing or spoilt, as a sentence. */
-  readonly damage: string | undefined
-}
+export class RecordingInput {
+  readonly #file: string
+  readonly #reader = new RecordingReader()
 
-/**
- * Reads the recording to its end, or to where it is spoilt; `take` gets each item and the header, and
- * returns false to stop. Throws UsageError, with a sentence, for what cannot be read at all.
- */
-export const readRecordingFile = (
-  file: string,
-  take: (item: RecordingItem, header: RecordingHeader) => boolean | undefined,
-): ReadRecording => {
-  try {
-    return readAll(file, take)
-  } catch (error) {
-    if (error instanceof RecordingError) throw new UsageError(`${file}: ${error.message}`)
-    if (!(error instanceof Error && 'syscall' in error)) throw error
-    throw new UsageError(`The recording cannot be read: ${error.message}.`)
+  /** `-` is standard input. */
+  constructor(file: string) {
+    this.#file = file
+  }
+
+  /** Known with the first item, and when there are no more. */
+  get header(): RecordingHeader {
+    const { header } = this.#reader
+    if (header === undefined) throw new Error('nothing of the recording has been read')
+    return header
+  }
+
+  /** What is missing or spoilt, as a sentence, once all items have come. */
+  get damage(): string | undefined {
+    return this.#reader.damage()
+  }
+
+  /**
+   * What is in it, to its end or to where it is spoilt. Throws UsageError, with a sentence, for what
+   * cannot be read at all.
+   */
+  *items(): Generator<RecordingItem> {
+    try {
+      yield* this.#read()
+    } catch (error) {
+      throw asUsageError(this.#file, error)
+    }
+  }
+
+  *#read(): Generator<RecordingItem> {
+    const fd = this.#file === '-' ? 0 : openSync(this.#file, 'r')
+    try {
+      const piece = new Uint8Array(PIECE)
+      for (let length = readSync(fd, piece); length > 0; length = readSync(fd, piece))
+        yield* this.#reader.push(piece.subarray(0, length))
+      // Without any bytes nothing was refused yet.
+      if (this.#reader.header === undefined) throw new RecordingError(this.damage)
+    } finally {
+      if (fd !== 0) closeSync(fd)
+    }
   }
 }
 
-const readAll = (
-  file: string,
-  take: (item: RecordingItem, header: RecordingHeader) => boolean | undefined,
-): ReadRecording => {
-  const fd = file === '-' ? 0 : openSync(file, 'r')
-  try {
-    const reader = new RecordingReader()
-    const piece = new Uint8Array(PIECE)
-    for (let length = readSync(fd, piece); length > 0; length = readSync(fd, piece))
-      for (const item of reader.push(piece.subarray(0, length)))
-        if (reader.header !== undefined && take(item, reader.header) === false)
-          return { header: reader.header, damage: undefined }
-    const damage = reader.damage()
-    // Without any bytes nothing was refused yet.
-    if (reader.header === undefined) throw new RecordingError(damage ?? 'It has no header.')
-    return { header: reader.header, damage }
-  } finally {
-    if (fd !== 0) closeSync(fd)
-  }
+const asUsageError = (file: string, error: unknown): unknown => {
+  if (error instanceof RecordingError) return new UsageError(`${file}: ${error.message}`)
+  if (error instanceof Error && 'syscall' in error)
+    return new UsageError(`The recording cannot be read: ${error.message}.`)
+  return error
 }

@@ -8,7 +8,7 @@ import { traceFilter } from '../watch/trace-filter.ts'
 import { traceLine } from '../watch/trace-line.ts'
 import { ExitStatus } from './exit-status.ts'
 import { Output } from './output.ts'
-import { readRecordingFile } from './recording-input.ts'
+import { RecordingInput } from './recording-input.ts'
 
 export interface ShowOptions extends GroupFilterOptions {
   readonly filter?: readonly string[]
@@ -38,14 +38,16 @@ export const showCommand = (file: string, options: ShowOptions): number => {
     if (options.format === 'json') print(JSON.stringify({ type: 'finding', ...finding }))
     else print(`--- ${findingText(finding).replaceAll('\n', '\n---')}`)
   })
-  const { damage } = readRecordingFile(file, (item) => {
-    if (item.kind !== 'event') return going
+  const input = new RecordingInput(file)
+  for (const item of input.items()) {
+    if (!going) return ExitStatus.OK
+    if (item.kind !== 'event') continue
     groups.event(item.event, item.stamp)
     if (options.doctor === true) diagnosis.event(item.event, item.stamp)
-    return going
-  })
+  }
   groups.end()
   output.flush()
+  const { damage } = input
   if (damage !== undefined) process.stderr.write(`iommufd-user: ${file}: ${damage}\n`)
   return ExitStatus.OK
 }

@@ -7,6 +7,7 @@ import type { Observer, Stamp } from '../engine/observer.ts'
 import type { CallWatch, HostedSystem } from '../host/hosted-system.ts'
 import { HostTimers } from '../host/timers.ts'
 import { VFIO_DEV_MAJOR } from '../host/tree.ts'
+import type { NotedWorld } from '../replay/noted-world.ts'
 import { sysfsOf, sysfsOpaque } from '../vfio/pci/sysfs.ts'
 import { Diagnosis } from '../watch/diagnosis.ts'
 import { type Finding, findingText } from '../watch/finding.ts'
@@ -31,19 +32,21 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
     config.record === null ? undefined : recordingFile(config.record, config, timers)
   const observer = observers(trace, diagnosis, recording?.writer)
   const stamper = observer && new Stamper(observer)
-  const { machine, pci } = await simulatedMachine(config, timers, stamper)
+  const world = recording?.world
+  const time = world?.timers(timers) ?? timers
+  const { machine, pci } = await simulatedMachine(config, time, stamper)
   // Functions do not come and go during a run.
   const sysfs = sysfsOf(pci, { vfioDev: VFIO_DEV_MAJOR })
   const countdown = failureCountdown(config.failNth)
   return {
-    nodes: () => machine.nodes(),
+    nodes: () => world?.nodes(machine.nodes()) ?? machine.nodes(),
     files: () => sysfs,
     opaqueDirectories: sysfsOpaque(pci),
     timers,
-    lockedPages: (space) => machine.lockedMemory.ofSpace(space),
+    lockedPages: (space) => machine.lockedMemory.ofSpace(world?.space(space) ?? space),
     ...(config.testInterface ? { faults: new FaultInjector() } : {}),
     ...(countdown === undefined ? {} : { fails: countdown }),
-    ...(stamper === undefined ? {} : { watch: stamper.watch(machine) }),
+    ...(stamper === undefined ? {} : { watch: stamper.watch(machine, world) }),
     programEnded: () => {
       if (config.findings === 'at-end') standardError.write(summary(findings.splice(0)))
       // Processes that the program left behind are served further, and may have let go of it.
@@ -105,15 +108,19 @@ class Stamper implements Observer {
   }
 
   /** The machine numbers calls, also those that the engine does not see. */
-  watch(machine: Machine): CallWatch {
+  watch(machine: Machine, world: NotedWorld | undefined): CallWatch {
     const number = (): CallNumber => machine.currentCall
     return {
       begins: (call) => {
         machine.callArrives()
+        world?.callBegins()
         this.#call = call
         this.#arrived = performance.now()
       },
-      ends: () => machine.callEnds(),
+      ends: () => {
+        machine.callEnds()
+        world?.callEnds()
+      },
       answered: (call) => this.event({ type: 'call', call: number(), context: undefined, ...call }),
       replaces: (memory) => this.event({ type: 'memory-replaced', call: number(), ...memory }),
     }

@@ -49,7 +49,6 @@ const NAMES: Readonly<Record<number, string>> = {
   [Entry.PREAD]: 'pread',
   [Entry.PWRITE]: 'pwrite',
   [Entry.MMAP]: 'mmap',
-  [Entry.TEXT]: 'write of a synthetic file',
 }
 
 /** An entry ended with another result. `event` is what the host reported of it, if it did. */

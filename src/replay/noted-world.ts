@@ -61,20 +61,6 @@ export class NotedWorld {
     return file instanceof Refusal ? file : this.#files.note(file)
   }
 
-  /** How text that is written to the synthetic file at `path` reaches the machine. */
-  textWrite(
-    path: string,
-    write: (bytes: Uint8Array) => Result<number>,
-  ): (bytes: Uint8Array) => Result<number> {
-    return (bytes) =>
-      this.#notes.enter(
-        Entry.TEXT,
-        [path, bytes.slice()],
-        () => write(bytes),
-        (result) => result,
-      )
-  }
-
   /** The time of simulated devices. */
   timers(inner: Timers): Timers {
     return {

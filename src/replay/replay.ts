@@ -6,21 +6,14 @@ import type { MmapRegion, OpenFile, OpenMode } from '../engine/file.ts'
 import type { Machine } from '../engine/machine.ts'
 import type { Observer } from '../engine/observer.ts'
 import { Refusal, type Result } from '../engine/reason.ts'
-import { RecordingError, type RecordingItem, type ServedRecord } from '../watch/recording.ts'
-import { Answers, bigintOf, numberOf, numbersOf, textOf } from './answers.ts'
+import type { RecordingItem, ServedRecord } from '../watch/recording.ts'
+import { Answers, bigintOf, numberOf, textOf } from './answers.ts'
 import { type Difference, eventDifference, resultDifference } from './difference.ts'
 import type { Timers } from './noted-world.ts'
 import { ReplayedCall, ReplayedEventfds } from './replayed-call.ts'
 import { ReplayedWorld, replayedRegion } from './replayed-world.ts'
 import { same } from './same.ts'
 import { Entry } from './served.ts'
-
-/** The machine that the calls are run against. */
-export interface ReplayMachine {
-  readonly machine: Machine
-  /** Takes text that was written to a synthetic file; undefined where there is no such file. */
-  writeText?(path: string, bytes: Uint8Array): Result<number> | undefined
-}
 
 export interface ReplaySummary {
   /** Ways into the machine that were tried: calls, timers, last closes. */
@@ -37,7 +30,6 @@ const LEFT_OUT = Symbol('left out')
 export class Replay {
   readonly #world = new ReplayedWorld()
   readonly #eventfds = new ReplayedEventfds(this.#world)
-  readonly #machine: ReplayMachine
   readonly #report: (difference: Difference) => void
   readonly #timers = new Map<number, () => void>()
   #timerCount = 0
@@ -51,24 +43,21 @@ export class Replay {
   #different = 0
   #leftOut = 0
 
-  /** `build` makes a machine as that of the recording was, with this time and this observer. */
-  constructor(
-    build: (timers: Timers, observer: Observer) => ReplayMachine,
-    report: (difference: Difference) => void,
-  ) {
+  /** What the machine that is given to `item` shall have for its time and its observer. */
+  readonly timers: Timers = { after: (_, run) => this.#after(run) }
+  readonly observer: Observer = { event: (event) => this.#replayed.push(event) }
+
+  constructor(report: (difference: Difference) => void) {
     this.#report = report
-    this.#machine = build(
-      { after: (_, run) => this.#after(run) },
-      { event: (event) => this.#replayed.push(event) },
-    )
-    // What happens while the machine is put together was not recorded either.
-    this.#replayed = []
   }
 
-  /** The next of the recording. Throws RecordingError for what a replay cannot make sense of. */
-  item(item: RecordingItem): void {
-    if (item.kind === 'served') this.#served(item.served)
-    else if (item.kind === 'event') this.#event(item.event)
+  /**
+   * The next of the recording, for `machine`, which is the same each time. Throws RecordingError for what
+   * a replay cannot make sense of.
+   */
+  item(item: RecordingItem, machine: Machine): void {
+    if (item.kind === 'served') this.#served(item.served, machine)
+    else if (item.kind === 'event') this.#event(item.event, machine)
   }
 
   end(): ReplaySummary {
@@ -82,14 +71,13 @@ export class Replay {
     return () => this.#timers.delete(number)
   }
 
-  #event(event: EngineEvent): void {
+  #event(event: EngineEvent, machine: Machine): void {
     if (!isOfHost(event)) {
       this.#recorded.push(event)
       return
     }
     this.#settle(event)
     // It gets its number as it did then.
-    const { machine } = this.#machine
     if (event.call === 0 || machine.currentCall === event.call) return
     machine.callArrives()
     void machine.currentCall
@@ -101,22 +89,21 @@ export class Replay {
     waiting?.(event)
   }
 
-  #served(record: ServedRecord): void {
+  #served(record: ServedRecord, machine: Machine): void {
     this.#settle(undefined)
     const answers = new Answers(record)
     this.#world.begin(answers)
-    this.#arrive(answers.systemCall)
+    this.#arrive(answers.systemCall, machine)
     this.#replayed = []
     this.#entries += 1
-    const result = this.#enter(answers)
+    const result = this.#enter(answers, machine)
     const recorded = this.#recorded
     this.#recorded = []
     if (result === LEFT_OUT) this.#leftOut += 1
     else this.#compare(answers, result, recorded)
   }
 
-  #arrive(systemCall: number): void {
-    const { machine } = this.#machine
+  #arrive(systemCall: number, machine: Machine): void {
     if (systemCall === 0) machine.callEnds()
     else if (systemCall !== this.#systemCall) machine.callArrives()
     this.#systemCall = systemCall
@@ -128,21 +115,23 @@ export class Replay {
     const isSame = same(answers.result, result)
     if (events === undefined && complaints.length === 0 && isSame) return
     this.#different += 1
-    // An ioctl's result is in its event.
-    if (isSame || answers.entry === Entry.IOCTL)
-      this.#report({ ...(events ?? NOTHING), call: callOf(recorded), complaints })
+    const difference = { ...(events ?? NOTHING), call: callOf(recorded), complaints }
+    // An ioctl is in its event; any other call the host reports next.
+    if (answers.entry === Entry.IOCTL) this.#report(difference)
     else
       this.#waiting = (event) =>
         this.#report(
-          resultDifference(answers, event, result, { ...(events ?? NOTHING), complaints }),
+          isSame
+            ? { ...difference, call: event?.call ?? difference.call }
+            : resultDifference(answers, event, result, difference),
         )
   }
 
-  #enter(answers: Answers): unknown {
+  #enter(answers: Answers, machine: Machine): unknown {
     const { args } = answers
     switch (answers.entry) {
       case Entry.OPEN:
-        return this.#open(answers)
+        return this.#open(answers, machine)
       case Entry.RELEASE:
         return this.#onFile(args[0], (file) => file.release())
       case Entry.MAPPINGS:
@@ -153,8 +142,6 @@ export class Replay {
         return this.#fire(numberOf(args[0]))
       case Entry.SIGNAL:
         return this.#eventfds.signal(numberOf(args[0]))
-      case Entry.TEXT:
-        return this.#writeText(textOf(args[0]), args[1])
       case Entry.BACKED:
         return this.#back(numberOf(args[0]))
       default:
@@ -162,13 +149,13 @@ export class Replay {
     }
   }
 
-  #open(answers: Answers): unknown {
+  #open(answers: Answers, machine: Machine): unknown {
     const [process, path, mode] = answers.args
-    const node = this.#machine.machine.node(textOf(path))
+    const node = machine.node(textOf(path))
     if (node === undefined) return LEFT_OUT
     const file = node.open(this.#world.process(numberOf(process)), modeOf(mode))
     if (file instanceof Refusal) return file
-    if (typeof answers.result !== 'number') return -1
+    if (typeof answers.result !== 'number') return 0
     this.#world.files.set(answers.result, file)
     return answers.result
   }
@@ -221,11 +208,6 @@ export class Replay {
     this.#timers.delete(number)
     run()
     return undefined
-  }
-
-  #writeText(path: string, bytes: unknown): unknown {
-    if (!(bytes instanceof Uint8Array)) throw new RecordingError('bytes were expected')
-    return this.#machine.writeText?.(path, bytes) ?? LEFT_OUT
   }
 }
 

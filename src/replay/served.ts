@@ -30,10 +30,8 @@ export const Entry = {
   TIMER: 9,
   /** listener: its eventfd was signalled */
   SIGNAL: 10,
-  /** path, bytes, written to a synthetic file -> number */
-  TEXT: 11,
   /** region: clients have mapped it, its content is theirs from now on */
-  BACKED: 12,
+  BACKED: 11,
 } as const
 
 export type EntryCode = (typeof Entry)[keyof typeof Entry]
@@ -50,7 +48,6 @@ export const ENTRY_ARITY: Readonly<Record<number, number>> = {
   [Entry.MAPPINGS]: 3,
   [Entry.TIMER]: 1,
   [Entry.SIGNAL]: 1,
-  [Entry.TEXT]: 2,
   [Entry.BACKED]: 1,
 }
 
