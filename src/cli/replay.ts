@@ -4,11 +4,12 @@ import type { Machine } from '../engine/machine.ts'
 import { type Difference, differenceText } from '../replay/difference.ts'
 import { Replay } from '../replay/replay.ts'
 import { count } from '../watch/english.ts'
-import type { RecordingHeader } from '../watch/recording.ts'
+import { RecordingError, type RecordingHeader } from '../watch/recording.ts'
 import { ExitStatus } from './exit-status.ts'
 import { Output } from './output.ts'
 import { RecordingInput } from './recording-input.ts'
 import { simulatedMachine } from './simulated-machine.ts'
+import { UsageError } from './usage-error.ts'
 
 export interface ReplayOptions {
   readonly platform?: string
@@ -29,9 +30,14 @@ export const replayCommand = async (file: string, options: ReplayOptions): Promi
   const input = new RecordingInput(file)
   const replay = new Replay(report)
   let machine: Machine | undefined
-  for (const item of input.items()) {
-    machine ??= await machineOf(input.header, options, replay)
-    replay.item(item, machine)
+  try {
+    for (const item of input.items()) {
+      machine ??= await machineOf(input.header, options, replay)
+      replay.item(item, machine)
+    }
+  } catch (error) {
+    if (!(error instanceof RecordingError)) throw error
+    throw new UsageError(`${file} cannot be replayed: ${error.message}.`)
   }
   const { entries, different, leftOut } = replay.end()
   if (printed > options.most)
