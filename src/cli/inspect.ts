@@ -2,7 +2,7 @@
 import { ExitStatus } from './exit-status.ts'
 import { serveRecording } from './inspector-server.ts'
 import { openBrowser } from './open-browser.ts'
-import { readRecordingFile } from './recording-input.ts'
+import { expectRecording } from './recording-input.ts'
 import { UsageError } from './usage-error.ts'
 
 export interface InspectOptions {
@@ -26,7 +26,7 @@ const serveUntilInterrupted = async (
   { port, open }: InspectOptions,
 ): Promise<number> => {
   // What is no recording is told here rather than in the page.
-  readRecordingFile(file, () => false)
+  expectRecording(file)
   const server = await serveRecording({ file, live: false, port }).catch((error: Error) => {
     throw new UsageError(`The recording cannot be served: ${error.message}.`)
   })

@@ -59,3 +59,8 @@ const asUsageError = (file: string, error: unknown): unknown => {
     return new UsageError(`The recording cannot be read: ${error.message}.`)
   return error
 }
+
+/** Throws UsageError for a file that is no recording. */
+export const expectRecording = (file: string): void => {
+  for (const _ of new RecordingInput(file).items()) return
+}
