@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { packageRoot } from '../../src/host/built-file.ts'
-import { scratchDevices } from '../places.ts'
+import { pciDevices, scratchDevices } from '../places.ts'
 import { builtClient } from './native-client.ts'
 
 /** A client: the command to which the path of a script is added. */
@@ -44,6 +44,13 @@ const deviceOptions = scratchDevices.flatMap(({ name, group }) => [
   '--device',
   `scratch,name=${name},group=${group}`,
 ])
+
+/** The machine of examples that need 'vfio-devices': as the real kernel's that is asked. */
+export const physicalOptions = [
+  '--platform=intel-qemu-48',
+  '--container=type1',
+  ...pciDevices.flatMap(({ address, group }) => ['--device', `edu,addr=${address},group=${group}`]),
+]
 
 /** Plays a script with a client, under `run` or (with an empty prefix) as it is. */
 export const playWithClient = (

@@ -12,10 +12,10 @@ const hugePages = (): number => Number(readFileSync('/proc/sys/vm/nr_hugepages',
 
 /** What a client of this machine cannot have, whoever serves its ioctls. */
 export const hostLacks = (): Need[] => {
-  const lacks: Need[] = ['vfio-devices']
+  const lacks: Need[] = []
   if ((effectiveCapabilities() & (1n << CAP_SYS_RESOURCE)) === 0n)
     lacks.push('CAP_SYS_RESOURCE to drop')
-  if (process.getuid?.() !== 0 && lacks.length > 1) lacks.push('CAP_SYS_RESOURCE')
+  if (process.getuid?.() !== 0 && lacks.length > 0) lacks.push('CAP_SYS_RESOURCE')
   if (hugePages() === 0) lacks.push('huge-pages')
   return lacks
 }
