@@ -12,10 +12,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { packageRoot } from '../../src/host/built-file.ts'
 
-const HERE = join(import.meta.dirname, 'guest')
 const BUSYBOX = '/bin/busybox'
 
 /** What a guest boots with. */
@@ -25,22 +25,35 @@ export interface GuestKernel {
   module(name: string): string
 }
 
-/** The kernel, or why there is none. Fetched once, and kept in the user's cache. */
-export const guestKernel = (): GuestKernel | string => {
-  const cache = join(
-    process.env['XDG_CACHE_HOME'] ?? join(homedir() || tmpdir(), '.cache'),
-    'iommufd-user',
-    'guest-kernel',
-  )
+/** A directory of the user's cache that `fill` makes once, whole or not at all; or why it could not. */
+export const cached = (name: string, fill: (directory: string) => void): string | Error => {
+  const root = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
+  const directory = join(root, 'iommufd-user', name)
+  if (existsSync(directory)) return directory
+  const partial = `${directory}.${process.pid}`
   try {
-    if (!existsSync(cache)) fetchKernel(cache)
+    mkdirSync(partial, { recursive: true })
+    fill(partial)
+    renameSync(partial, directory)
+    return directory
   } catch (error) {
-    return `a guest kernel (${error instanceof Error ? error.message.split('\n')[0] : error})`
+    // Another process may have been faster.
+    if (existsSync(directory)) return directory
+    return error instanceof Error ? error : new Error(String(error))
+  } finally {
+    rmSync(partial, { recursive: true, force: true })
   }
-  const version = readdirSync(join(cache, 'lib/modules'))[0] ?? ''
-  const modules = join(cache, 'lib/modules', version)
+}
+
+/** The kernel, or why there is none. */
+export const guestKernel = (): GuestKernel | string => {
+  const directory = cached('guest-kernel', fetchKernel)
+  if (directory instanceof Error)
+    return `a guest kernel (${directory.message.split('\n')[0] ?? directory.message})`
+  const version = readdirSync(join(directory, 'lib/modules'))[0] ?? ''
+  const modules = join(directory, 'lib/modules', version)
   return {
-    image: join(cache, 'boot', `vmlinuz-${version}`),
+    image: join(directory, 'boot', `vmlinuz-${version}`),
     module: (name) => {
       const found = readdirSync(modules, { recursive: true, encoding: 'utf8' }).find((file) =>
         file.endsWith(`/${name}.ko`),
@@ -51,33 +64,27 @@ export const guestKernel = (): GuestKernel | string => {
   }
 }
 
-const fetchKernel = (cache: string): void => {
-  const partial = `${cache}.${process.pid}`
-  mkdirSync(partial, { recursive: true })
-  try {
-    const run = (command: string, args: readonly string[]): string =>
-      execFileSync(command, args, {
-        cwd: partial,
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'ignore'],
-      })
-    const depends = run('apt-cache', ['depends', 'linux-image-cloud-amd64'])
-    const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1]
-    if (name === undefined) throw new Error('apt knows no linux-image-cloud-amd64')
-    run('apt-get', ['download', name])
-    const archive = readdirSync(partial).find((file) => file.endsWith('.deb')) ?? ''
-    run('dpkg', ['-x', archive, '.'])
-    rmSync(join(partial, archive))
-    renameSync(partial, cache)
-  } finally {
-    rmSync(partial, { recursive: true, force: true })
-  }
+const fetchKernel = (directory: string): void => {
+  const run = (command: string, args: readonly string[]): string =>
+    execFileSync(command, args, {
+      cwd: directory,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+  const depends = run('apt-cache', ['depends', 'linux-image-cloud-amd64'])
+  const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1]
+  if (name === undefined) throw new Error('apt knows no linux-image-cloud-amd64')
+  run('apt-get', ['download', name])
+  const archive = readdirSync(directory).find((file) => file.endsWith('.deb')) ?? ''
+  run('dpkg', ['-x', archive, '.'])
+  rmSync(join(directory, archive))
 }
 
 export const hasBusybox = spawnSync(BUSYBOX, ['true']).status === 0
 
 /** Text of a file in guest/. */
-export const guestFile = (name: string): string => readFileSync(join(HERE, name), 'utf8')
+export const guestFile = (name: string): string =>
+  readFileSync(join(packageRoot(), 'test/integration/guest', name), 'utf8')
 
 /** Writes an initial RAM disk in which `job`, a shell script, is run; `files` by their absolute paths in it. */
 export const writeInitramfs = (
@@ -103,6 +110,13 @@ export const writeInitramfs = (
   writeFileSync(path, archive(files))
 }
 
+/** QEMU's arguments for such a guest; its console is QEMU's standard output. */
+export const guestArguments = (kernel: GuestKernel, initramfs: string): readonly string[] => [
+  ...['-machine', 'q35,accel=tcg', '-m', '256', '-nodefaults', '-display', 'none', '-no-reboot'],
+  ...['-serial', 'stdio', '-kernel', kernel.image, '-initrd', initramfs],
+  ...['-append', 'console=ttyS0 quiet panic=-1'],
+]
+
 const DIRECTORY = 0o040755
 const EXECUTABLE = 0o100755
 
@@ -116,9 +130,8 @@ const archive = (files: Readonly<Record<string, Uint8Array>>): Uint8Array => {
   const add = (name: string, mode: number, content: Uint8Array): void => {
     const fields = [0, mode, 0, 0, 1, 0, content.length, 0, 0, 0, 0, name.length + 1, 0]
     const header = `070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}`
-    for (const part of [Buffer.from(`${header}${name}\0`), content]) {
+    for (const part of [Buffer.from(`${header}${name}\0`), content])
       parts.push(part, new Uint8Array(-part.length & 3))
-    }
   }
   for (const name of directories) add(name, DIRECTORY, new Uint8Array())
   for (const name of names) add(name, EXECUTABLE, files[`/${name}`] ?? new Uint8Array())
