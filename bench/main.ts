@@ -2,6 +2,7 @@
 import { cpus } from 'node:os'
 import { benchAbi } from './abi.ts'
 import { benchEngine } from './engine.ts'
+import { benchGuestBoot } from './guest-boot.ts'
 import { benchRecording } from './recording.ts'
 import { print, type Report } from './report.ts'
 import { benchRoundTrip } from './round-trip.ts'
@@ -14,6 +15,7 @@ const PARTS: Readonly<Record<string, () => Report[] | Promise<Report[]>>> = {
   engine: benchEngine,
   translation: benchTranslation,
   'start-up': benchStartUp,
+  'guest-boot': benchGuestBoot,
   abi: benchAbi,
 }
 
