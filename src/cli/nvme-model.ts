@@ -1,10 +1,16 @@
 /** `--device nvme:disk.img`. */
 import { resolve } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { diskIdentity } from '../devices/nvme/identify.ts'
-import { ImageFile } from '../devices/nvme/image-file.ts'
-import { Nvme } from '../devices/nvme/nvme.ts'
+import { openImage } from '../devices/nvme/image-file.ts'
+import { nvmeIdentity, nvmeMsix } from '../devices/nvme/pci-function.ts'
+import { BAR_LENGTH, resetRegisters } from '../devices/nvme/registers.ts'
+import { builtFile } from '../host/built-file.ts'
+import { DeviceWorker } from '../host/device-worker.ts'
 import { koffiSys } from '../host/sys-koffi.ts'
+import { sharedTable } from '../iommu/shared-table.ts'
 import { pciModel } from './device-model.ts'
+import type { NvmeWorkerData } from './nvme-worker-main.ts'
 import { type OptionKind, yesOrNo } from './option-kind.ts'
 
 const SERIAL = /^[\x21-\x7e]{1,20}$/
@@ -31,11 +37,25 @@ export const nvme = pciModel({
     serial: serialNumber,
   },
   create: ({ readonly: readOnly = false, serial }, argument = '') => {
-    const sys = koffiSys()
-    const image = new ImageFile(argument, {
-      readOnly,
-      fallocate: (fd, mode, position, length) => sys.call('fallocate', fd, mode, position, length),
+    const image = openImage(argument, readOnly)
+    const identity = diskIdentity(resolve(argument), serial)
+    return new DeviceWorker(koffiSys(), {
+      name: 'nvme',
+      identity: nvmeIdentity,
+      msix: nvmeMsix,
+      barLength: BAR_LENGTH,
+      resetRegisters,
+      table: sharedTable,
+      start: (shares) => {
+        const workerData: NvmeWorkerData = { shares, image, identity }
+        const worker = new Worker(builtFile('cli/nvme-worker-main.cjs'), {
+          workerData,
+          // Else Node opens our standard output for itself.
+          stdout: true,
+          stderr: true,
+        })
+        return (message) => worker.postMessage(message)
+      },
     })
-    return new Nvme(image, diskIdentity(resolve(argument), serial))
   },
 })

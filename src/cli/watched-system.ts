@@ -4,6 +4,7 @@ import type { CallNumber, EngineEvent } from '../engine/events.ts'
 import { FaultInjector } from '../engine/fault-injection.ts'
 import type { Machine } from '../engine/machine.ts'
 import type { Observer, Stamp } from '../engine/observer.ts'
+import { DeviceWorker } from '../host/device-worker.ts'
 import type { CallWatch, HostedSystem } from '../host/hosted-system.ts'
 import { HostTimers } from '../host/timers.ts'
 import { VFIO_DEV_MAJOR } from '../host/tree.ts'
@@ -43,6 +44,9 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
     files: () => sysfs,
     opaqueDirectories: sysfsOpaque(pci),
     timers,
+    deviceWorkers: pci.functions.flatMap(({ pci: { model } }) =>
+      model instanceof DeviceWorker ? [model] : [],
+    ),
     lockedPages: (space) => machine.lockedMemory.ofSpace(world?.space(space) ?? space),
     ...(config.testInterface ? { faults: new FaultInjector() } : {}),
     ...(countdown === undefined ? {} : { fails: countdown }),

@@ -88,6 +88,7 @@ export const setDirtyTracking = command(
     const enabled = args.flags === FLAG_ENABLE
     const result = (enabled ? clearAll(hwpt, dirty) : undefined) ?? dirty.setTracking(enabled)
     if (result instanceof Refusal) return result
+    context.machine.dma.unmapped()
     if (context.machine.observer !== undefined)
       context.emit({ type: 'dirty-tracking', hwpt: hwpt.id, enabled })
   },
@@ -127,6 +128,7 @@ export const getDirtyBitmap = command(
     const bitmap = new UserBitmap(call.memory, args.data, start, last, pageSize)
     const clear = (flags & FLAG_NO_CLEAR) === 0
     const stoppedAt = walk(hwpt, dirty, { start, last }, clear, bitmap)
+    if (clear) context.machine.dma.unmapped()
     bitmap.flush()
     if (context.machine.observer !== undefined)
       context.emit({

@@ -35,6 +35,8 @@ export interface MmapRegion {
 /** Pages that clients map and the engine can read and write. */
 export interface SharedRegion {
   readonly length: number
+  /** Where the pages are mapped in this process, for a thread that reads and writes them on its own. */
+  readonly address?: number
   read(offset: number, into: Uint8Array): void
   write(offset: number, bytes: Uint8Array): void
   /**
@@ -42,6 +44,8 @@ export interface SharedRegion {
    * now on. Called at most once per region.
    */
   backBy?(pages: SharedRegion): void
+  /** The last who could touch these pages is gone, and they go too: the content is to be had once more. */
+  pagesGo?(pages: SharedRegion): void
   /**
    * May clients touch what they have mapped? While not, their accesses fault with SIGBUS; the mapping
    * and the content stay.

@@ -9,6 +9,7 @@
  * every second block. So an address follows from a page by arithmetic, and nothing is kept per page.
  */
 import type { PhysAddr } from '../abi/brands.ts'
+import type { DmaChanges } from './dma-changes.ts'
 import { IntervalMap } from './interval-map.ts'
 import { addressOf, offsetOf, pageOf } from './page-address.ts'
 import { PageCounts } from './page-counts.ts'
@@ -27,13 +28,20 @@ export interface FrameLocation {
 /** Pinned memory, or memory of a device (a dma-buf), which is mapped without a pin. */
 export type FrameKind = 'memory' | 'mmio'
 
-interface Extent {
+/**
+ * `count` pages of an object from `firstPage` on: blocks of `contiguity` pages, each followed by as many
+ * frames that nobody has.
+ */
+export interface FrameExtent {
   readonly object: PageObject
   readonly firstPage: number
   readonly count: number
   readonly contiguity: number
   /** Frame number of the first page. */
   readonly frame: number
+}
+
+interface Extent extends FrameExtent {
   /** Pages with at least one pin; the extent goes with the last. */
   held: number
 }
@@ -53,7 +61,12 @@ export class FrameTable {
   readonly #objects = new Map<PageObject, ObjectFrames>()
   readonly #byFrame = new IntervalMap<Extent>()
   readonly #free = new Map<number, number[]>()
+  readonly #changes: DmaChanges | undefined
   #next = FIRST_FRAME
+
+  constructor(changes?: DmaChanges) {
+    this.#changes = changes
+  }
 
   /** One long-term pin on each page of the run; pages that had none get a frame. */
   pin(run: PageRun, kind: FrameKind = 'memory'): void {
@@ -132,6 +145,11 @@ export class FrameTable {
     return { object: extent.object, page, offset: offsetOf(phys), consecutive }
   }
 
+  /** The extent around a physical address. */
+  extentAt(phys: PhysAddr): FrameExtent | undefined {
+    return this.#byFrame.find(pageOf(phys))?.value
+  }
+
   #hold(frames: ObjectFrames, object: PageObject, from: number, to: number): void {
     let at = from
     for (const { start, end, value } of frames.extents.overlapping(from, to)) {
@@ -166,6 +184,7 @@ export class FrameTable {
       if (value.held > 0) continue
       frames.extents.delete(start)
       this.#byFrame.delete(value.frame)
+      this.#changes?.framesFreed(value.frame)
       const size = value.count * 2
       const free = this.#free.get(size)
       if (free === undefined) this.#free.set(size, [value.frame])

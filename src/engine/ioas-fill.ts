@@ -47,6 +47,7 @@ export const fillDomains = (
   refusal ??= source.charge(caller, machine, fresh)
   if (refusal !== undefined) {
     for (const { domain } of links.slice(0, mapped)) unmapFrom(ioas, domain)
+    machine.dma.unmapped()
     if (hold && source.dmaBuf === undefined) source.release(machine, start, end, false)
     return refusal
   }
@@ -57,6 +58,7 @@ export const emptyDomains = (ioas: Ioas, links: readonly DomainLink[], letGo: bo
   const { source } = ioas.areas
   if (source.dmaBuf?.revoked) return
   for (const { domain } of links) unmapFrom(ioas, domain)
+  ioas.context.machine.dma.unmapped()
   if (!letGo || source.dmaBuf !== undefined) return
   const [start, end] = ioas.slotsAtCursor()
   source.release(ioas.context.machine, start, end)
@@ -144,6 +146,9 @@ const mapInto = (ioas: Ioas, domain: PagingDomain): Refusal | undefined => {
   }
   if (refusal === undefined) return
   const from = addressOf(firstPage, firstOffset)
-  if (mappedTo > from) domain.unmap(from as Iova, (mappedTo - from) as ByteLength)
+  if (mappedTo > from) {
+    domain.unmap(from as Iova, (mappedTo - from) as ByteLength)
+    ioas.context.machine.dma.unmapped()
+  }
   return refusal
 }

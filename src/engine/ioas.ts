@@ -327,6 +327,7 @@ export class Ioas extends KernelObject implements ShowsDmaBuf {
       const { start, last } = this.areaAtCursor().range
       for (const { domain } of this.#domains) domain.unmap(start, (last - start + 1n) as ByteLength)
     }
+    this.context.machine.dma.unmapped()
   }
 
   override teardown(_by: DestroyedBy): void {

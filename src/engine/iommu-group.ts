@@ -7,6 +7,7 @@
 import { hex, type Iova, type Pasid, type PhysAddr } from '../abi/brands.ts'
 import type { Attachment } from './attachment.ts'
 import type { Device } from './device.ts'
+import type { DmaChanges } from './dma-changes.ts'
 import type {
   Domain,
   IommuDevice,
@@ -127,7 +128,10 @@ export class GroupState {
   softwareMsiStart: Iova | undefined
   readonly doorbells = new Set<PhysAddr>()
 
-  constructor(group: IommuGroup, driver: IommuDriver) {
+  readonly #changes: DmaChanges | undefined
+
+  constructor(group: IommuGroup, driver: IommuDriver, changes?: DmaChanges) {
+    this.#changes = changes
     this.group = group
     this.driver = driver
     this.domain = driver.defaultDomain
@@ -204,6 +208,7 @@ export class GroupState {
       done.push(device)
     }
     this.domain = domain
+    this.#changes?.translationChanged()
   }
 
   #otherDriver(domain: Domain): Refusal {
@@ -244,6 +249,7 @@ export class GroupState {
     for (const device of this.#pasidMembers())
       if (!device.inReset) this.driver.blockedDomain.attachPasid?.(device, pasid, old)
     this.pasidDomains.delete(pasid)
+    this.#changes?.translationChanged()
   }
 
   #setPasid(pasid: Pasid, domain: Domain): Result<void> {
@@ -259,6 +265,7 @@ export class GroupState {
       done.push(device)
     }
     this.pasidDomains.set(pasid, domain)
+    this.#changes?.translationChanged()
   }
 
   /** Members with no PASIDs at all take no part (03 §6.3, end). */
@@ -283,11 +290,16 @@ export class GroupState {
 /** All groups of a machine. A group's state lives as long as the group itself is known to anybody. */
 export class IommuGroups {
   readonly #states = new WeakMap<IommuGroup, GroupState>()
+  readonly #changes: DmaChanges | undefined
+
+  constructor(changes?: DmaChanges) {
+    this.#changes = changes
+  }
 
   of(device: IommuDevice): GroupState {
     const known = this.#states.get(device.group)
     if (known !== undefined) return known
-    const state = new GroupState(device.group, device.instance.driver)
+    const state = new GroupState(device.group, device.instance.driver, this.#changes)
     this.#states.set(device.group, state)
     return state
   }

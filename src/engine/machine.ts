@@ -4,6 +4,7 @@ import { LockedMemory } from './accounting.ts'
 import type { Command } from './command.ts'
 import { type ContainerIoctl, commands, containerIoctl } from './commands.ts'
 import { Context } from './context.ts'
+import { DmaChanges } from './dma-changes.ts'
 import type { CallNumber, EngineEvent } from './events.ts'
 import type { OpenFile, OpenMode } from './file.ts'
 import { FrameTable } from './frames.ts'
@@ -47,15 +48,17 @@ export class Machine {
   readonly compatIoas: 'linux' | 'strict'
   readonly noIommu: boolean
   readonly allowUnsafeInterrupts: boolean
+  /** For devices that do DMA in threads of their own. */
+  readonly dma = new DmaChanges()
   /** What the engine knows of each IOMMU group: owner, translation, attachments. */
-  readonly groups = new IommuGroups()
+  readonly groups = new IommuGroups(this.dma)
   observer: Observer | undefined
   /** Commands by the low 8 bits of their request number. */
   readonly commands: ReadonlyMap<number, Command>
   /** Locked-memory counters: per user, and per address space (VmPin, VmLck). */
   readonly lockedMemory = new LockedMemory()
   /** Page identity to simulated physical frame, and the long-term pins on it. */
-  readonly frames = new FrameTable()
+  readonly frames = new FrameTable(this.dma)
   /** The simulated physical memory that DMA reads and writes. */
   readonly memory = new PhysicalMemory(this.frames)
   #calls: CallNumber = 0

@@ -103,6 +103,8 @@ export interface ForeignFile {
 
 /** An eventfd of a client that the engine's side of a device signals or waits for. */
 export interface HeldEventfd {
+  /** A descriptor of this process for it, open until `close`: for a thread that signals on its own. */
+  readonly descriptor?: number
   /** Adds 1; never blocks, and is lost at the highest value. */
   signal(): void
   /** The counter, which becomes 0; 0 when it was 0. */

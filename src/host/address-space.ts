@@ -93,6 +93,15 @@ export class HostAddressSpace implements AddressSpace, Mapper {
   #newPrivate(): MemoryObject {
     const object = new MemoryObject(`anonymous memory of process ${this.#pid}`, 1)
     object.reachedBy({
+      place: () =>
+        this.#mem < 0
+          ? undefined
+          : {
+              descriptor: this.#mem,
+              address: 0,
+              firstPage: 0,
+              endPage: END_OF_USER / PAGE_SIZE,
+            },
       read: (page, offset, into) => this.readAt(page * PAGE_SIZE + offset, into),
       write: (page, offset, bytes) => this.writeAt(page * PAGE_SIZE + offset, bytes),
     })
@@ -260,6 +269,7 @@ export class HostAddressSpace implements AddressSpace, Mapper {
   replacing(start: number, end: number): void {
     const first = Math.floor(start / PAGE_SIZE)
     const last = Math.ceil(end / PAGE_SIZE)
+    if (this.#holdsWithin(first, last)) this.#shared.moving()
     for (const run of this.#privateRuns(first, last - first)) {
       const { object } = run
       if (!(object instanceof MemoryObject)) continue
@@ -271,8 +281,22 @@ export class HostAddressSpace implements AddressSpace, Mapper {
     this.#shared.unmapping(this, start, end)
   }
 
+  #holdsWithin(first: number, last: number): boolean {
+    return (
+      this.#privateRuns(first, last - first).some(
+        ({ object, page, count }) =>
+          object instanceof MemoryObject && object.heldWithin(page, page + count).length > 0,
+      ) || this.#shared.holdsWithin(this, first * PAGE_SIZE, last * PAGE_SIZE)
+    )
+  }
+
+  get memory(): number {
+    return this.#mem
+  }
+
   /** The process is perhaps about to lose all its memory: by exit, or by an execve that succeeds. */
   ending(): void {
+    this.#shared.moving()
     for (const object of [this.#private, ...this.#replaced.map((range) => range.object)])
       object.save(0, END_OF_USER / PAGE_SIZE)
     this.#shared.unmapping(this, 0, END_OF_USER)
@@ -285,6 +309,7 @@ export class HostAddressSpace implements AddressSpace, Mapper {
 
   /** The process is gone; what was saved of its memory stays. */
   close(): void {
+    this.#shared.moving()
     this.#ended = true
     this.#shared.forget(this)
     this.#vmas.close()

@@ -44,6 +44,7 @@ export class Eventfds {
   #wrap(fd: number): HeldEventfd {
     let open = true
     return {
+      descriptor: fd,
       signal: () => this.#signal(fd),
       drain: () => this.#drain(fd),
       onSignal: (listener) => this.#listen(fd, listener),
@@ -77,6 +78,11 @@ export class Eventfds {
     return this.#sys.call('read', fd, this.#one.address, 8) === 8
       ? this.#one.view.getBigUint64(0, true)
       : 0n
+  }
+
+  /** Calls back when an eventfd of ours becomes readable. */
+  watch(fd: number, listener: () => void): void {
+    this.#listen(fd, listener)
   }
 
   #listen(fd: number, listener: () => void): () => void {

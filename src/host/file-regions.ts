@@ -16,6 +16,7 @@ export class FileRegions {
   /** Our own mappings of the regions. */
   readonly #mapped: Uint8Array[] = []
   readonly #addresses: number[] = []
+  readonly #backed: { readonly memory: SharedRegion; readonly pages: SharedRegion }[] = []
   /** Their content while clients may not touch it, in the same order. */
   #saved: readonly Uint8Array[] | undefined
   #closed = false
@@ -45,6 +46,7 @@ export class FileRegions {
     const index = this.#mapped.push(this.#sys.at(address, length)) - 1
     const pages: SharedRegion = {
       length,
+      address,
       read: (at, into) => into.set(this.#bytes(index).subarray(at, at + into.length)),
       write: (at, from) => this.#bytes(index).set(from, at),
       setAccessible: (accessible) => this.#setAccessible(accessible),
@@ -56,6 +58,7 @@ export class FileRegions {
       const page = content.subarray(at, at + PAGE_SIZE)
       if (page.some((byte) => byte !== 0)) pages.write(at, page)
     }
+    this.#backed.push({ memory: region.memory, pages })
     region.memory.backBy?.(pages)
   }
 
@@ -95,6 +98,7 @@ export class FileRegions {
 
   /** Nobody maps them any more; who reads and writes the regions finds them as they were. */
   close(): void {
+    for (const { memory, pages } of this.#backed) memory.pagesGo?.(pages)
     this.#setAccessible(false)
     for (const [i, bytes] of this.#mapped.entries())
       this.#sys.call('munmap', this.#addresses[i] ?? 0, bytes.length)

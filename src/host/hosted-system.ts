@@ -7,6 +7,7 @@ import type { FaultInjector } from '../engine/fault-injection.ts'
 import type { DeviceNode } from '../engine/node.ts'
 import type { AddressSpace, FallibleStep } from '../engine/ports.ts'
 import type { Result } from '../engine/reason.ts'
+import type { DeviceWorker } from './device-worker.ts'
 import type { HostTimers } from './timers.ts'
 import type { Transfers } from './traps.ts'
 
@@ -77,6 +78,8 @@ export interface HostedSystem {
    * status to use instead of its own, if any.
    */
   programEnded?(): number | undefined
+  /** Devices whose work is done in threads of their own. */
+  readonly deviceWorkers?: readonly DeviceWorker[]
   /** What devices have asked to be called back for; absent where no device has a notion of time. */
   readonly timers?: HostTimers
   /** Absent when nobody watches. */

@@ -8,8 +8,18 @@ import { PAGE_SIZE } from './kernel.ts'
 
 /** A way to the content of an object's pages; false where it does not lead (any more). */
 export interface Reach {
+  /** Where a page and its neighbours are in a memory that is open as a file; undefined where there is none. */
+  place?(page: number): PagePlace | undefined
   read(page: number, offset: number, into: Uint8Array): boolean
   write(page: number, offset: number, bytes: Uint8Array): boolean
+}
+
+/** Pages [firstPage, endPage) of an object lie one after another from `address` on in what `descriptor` has open. */
+export interface PagePlace {
+  readonly descriptor: number
+  readonly address: number
+  readonly firstPage: number
+  readonly endPage: number
 }
 
 export class MemoryObject implements PageObject {
@@ -78,6 +88,20 @@ export class MemoryObject implements PageObject {
   /** What was saved is not needed: the memory lives on. */
   unsave(): void {
     this.#saved.clear()
+  }
+
+  /** The memory that holds a page now, for who reads and writes it on his own; undefined for a page that was saved. */
+  place(page: number): PagePlace | undefined {
+    if (this.#saved.has(page)) return undefined
+    for (const reach of this.#reaches) {
+      const place = reach.place?.(page)
+      if (place === undefined) continue
+      if (this.#saved.size === 0) return place
+      // Some pages around it are elsewhere.
+      const address = place.address + (page - place.firstPage) * PAGE_SIZE
+      return { descriptor: place.descriptor, address, firstPage: page, endPage: page + 1 }
+    }
+    return undefined
   }
 
   read(page: number, offset: number, into: Uint8Array): boolean {

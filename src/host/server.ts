@@ -64,6 +64,12 @@ export const createServer = (
   const tasks = new Tasks(sys, shared)
   shared.mappers = () => tasks.addressSpaces()
   const eventfds = new Eventfds(sys)
+  const workers = system.deviceWorkers ?? []
+  for (const worker of workers) eventfds.watch(worker.attention, () => worker.serve())
+  if (workers.length > 0)
+    shared.moving = () => {
+      for (const worker of workers) worker.memoryMoving()
+    }
   const call = new ServedCall({ sys, notifications, tasks, files, shared, eventfds, memory, fails })
   const tree = new Tree(system)
   return {

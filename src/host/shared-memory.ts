@@ -14,6 +14,8 @@ const WINDOW = 1 << 20
 export interface Mapper {
   readAt(address: number, into: Uint8Array): boolean
   writeAt(address: number, bytes: Uint8Array): boolean
+  /** Descriptor of its memory, negative when it is gone. */
+  readonly memory: number
   /** What it maps now. */
   areas(): readonly Vma[]
 }
@@ -108,6 +110,20 @@ export class SharedMemory {
     return undefined
   }
 
+  /** Called before held memory moves, or a way to it ends: whoever uses one on his own must let go of it. */
+  moving: () => void = () => {}
+
+  /** Does the engine hold pages that `mapper` maps in [start, end)? */
+  holdsWithin(mapper: Mapper, start: number, end: number): boolean {
+    return (this.#ranges.get(mapper) ?? []).some(({ object, vma }) => {
+      const from = Math.max(start, vma.start)
+      const to = Math.min(end, vma.end)
+      if (from >= to) return false
+      const page = (vma.offset + from - vma.start) / PAGE_SIZE
+      return object.heldWithin(page, page + (to - from) / PAGE_SIZE).length > 0
+    })
+  }
+
   /** `mapper` is about to unmap [start, end): held pages that nobody else maps are saved. */
   unmapping(mapper: Mapper, start: number, end: number): void {
     const ranges = this.#ranges.get(mapper)
@@ -156,6 +172,12 @@ const reachThrough = (vma: Vma, mapper: Mapper): Reach => {
     return start >= vma.start && start + length <= vma.end ? start : undefined
   }
   return {
+    place: (page) => {
+      const first = vma.offset / PAGE_SIZE
+      const end = first + (vma.end - vma.start) / PAGE_SIZE
+      if (mapper.memory < 0 || page < first || page >= end) return undefined
+      return { descriptor: mapper.memory, address: vma.start, firstPage: first, endPage: end }
+    },
     read: (page, offset, into) => {
       const start = address(page, offset, into.length)
       return start !== undefined && mapper.readAt(start, into)

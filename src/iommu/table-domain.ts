@@ -17,6 +17,7 @@ import type {
 } from '../engine/iommu-driver.ts'
 import type { Result } from '../engine/reason.ts'
 import type { PageTable } from './page-table.ts'
+import type { WalkableTable } from './table-walker.ts'
 
 export interface TableDomainOptions {
   readonly apertureStart: bigint
@@ -84,6 +85,11 @@ export abstract class TableDomain implements PagingDomain {
 
   translate(iova: Iova, access: DmaAccess): DmaTarget | DmaFault {
     return translateBy(this.table, iova, access.write)
+  }
+
+  /** For a device that walks the table in a thread of its own; undefined where a walk does not say it all. */
+  walkableBy(_device: IommuDevice): WalkableTable | undefined {
+    return this.table.walkable()
   }
 
   free(): void {

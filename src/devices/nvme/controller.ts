@@ -37,6 +37,8 @@ export interface ControllerParts {
   readonly interrupts: Interrupter
   readonly image: Image
   readonly identity: DiskIdentity
+  /** Buffers that `memory` reads into and writes from; ordinary ones if absent. */
+  allocate?(bytes: number): Uint8Array
 }
 
 /** Commands fetched at once, and completions posted at once: a client goes on while the rest is done. */
@@ -46,8 +48,8 @@ const ADMIN = 0
 export class Controller {
   readonly #parts: ControllerParts
   readonly #statistics = new Statistics()
-  readonly #buffer = new Uint8Array(MAX_TRANSFER)
-  readonly #entries = new Uint8Array(BATCH * COMMAND_BYTES)
+  readonly #buffer: Uint8Array
+  readonly #entries: Uint8Array
   readonly #commands: readonly Command[]
   #queues = new QueueSet()
   #features = new Features()
@@ -60,6 +62,9 @@ export class Controller {
   /** The registers must hold their reset values. */
   constructor(parts: ControllerParts) {
     this.#parts = parts
+    const allocate = (bytes: number): Uint8Array => parts.allocate?.(bytes) ?? new Uint8Array(bytes)
+    this.#buffer = allocate(MAX_TRANSFER)
+    this.#entries = allocate(BATCH * COMMAND_BYTES)
     this.#commands = Array.from(
       { length: BATCH },
       (_, i) => new Command(this.#entries.subarray(i * COMMAND_BYTES)),

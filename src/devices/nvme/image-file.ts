@@ -23,9 +23,11 @@ const ZERO_RANGE = 0x10
 const ZEROES = 1 << 20
 const NO_SPACE = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 
-export interface ImageFileOptions {
+/** An image that a thread of this process has opened; any can use it. */
+export interface OpenImage {
+  readonly fd: number
+  readonly blocks: number
   readonly readOnly: boolean
-  readonly fallocate: Fallocate
 }
 
 /** Why an image cannot be used: the end of a sentence. */
@@ -39,17 +41,11 @@ export class ImageFile implements Image {
   readonly #fd: number
   readonly #fallocate: Fallocate
 
-  /** Throws ImageError for what cannot be an image. */
-  constructor(path: string, { readOnly, fallocate }: ImageFileOptions) {
+  constructor({ fd, blocks, readOnly }: OpenImage, fallocate: Fallocate) {
+    this.#fd = fd
+    this.blocks = blocks
     this.readOnly = readOnly
     this.#fallocate = fallocate
-    this.#fd = openImage(path, readOnly)
-    this.blocks = Math.floor(fstatSync(this.#fd).size / BLOCK_SIZE)
-    if (this.blocks > 0) return
-    closeSync(this.#fd)
-    throw new ImageError(
-      `the image ${path} is too small, it must hold at least one block of ${BLOCK_SIZE} bytes; "truncate -s 64M ${path}" makes it larger`,
-    )
   }
 
   read(position: number, into: Uint8Array): ImageFailure | undefined {
@@ -99,10 +95,17 @@ export class ImageFile implements Image {
   }
 }
 
-const openImage = (path: string, readOnly: boolean): number => {
+/** Throws ImageError for what cannot be an image. */
+export const openImage = (path: string, readOnly: boolean): OpenImage => {
   try {
     if (!statSync(path).isFile()) throw new ImageError(`the image ${path} is not a regular file`)
-    return openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR)
+    const fd = openSync(path, readOnly ? constants.O_RDONLY : constants.O_RDWR)
+    const blocks = Math.floor(fstatSync(fd).size / BLOCK_SIZE)
+    if (blocks > 0) return { fd, blocks, readOnly }
+    closeSync(fd)
+    throw new ImageError(
+      `the image ${path} is too small, it must hold at least one block of ${BLOCK_SIZE} bytes; "truncate -s 64M ${path}" makes it larger`,
+    )
   } catch (error) {
     throw error instanceof ImageError ? error : new ImageError(whyNotOpened(path, codeOf(error)))
   }

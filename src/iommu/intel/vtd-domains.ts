@@ -12,6 +12,7 @@ import { Refusal, type Result, reasonKind, refuse } from '../../engine/reason.ts
 import type { PageTable } from '../page-table.ts'
 import { BlockedDomain, IdentityDomain } from '../static-domains.ts'
 import { TableDomain, type TableDomainOptions } from '../table-domain.ts'
+import type { WalkableTable } from '../table-walker.ts'
 import type { VtdIommu } from './vtd-iommu.ts'
 import type { VtdUnit } from './vtd-unit.ts'
 
@@ -119,6 +120,10 @@ abstract class VtdPagingDomain extends TableDomain {
     return this.driver.cutOff.has(access.device) && access.pasid === undefined
       ? 'blocked'
       : super.translate(iova, access)
+  }
+
+  override walkableBy(device: IommuDevice): WalkableTable | undefined {
+    return this.driver.cutOff.has(device) ? undefined : super.walkableBy(device)
   }
 
   /** Decided once, before anything is mapped. */

@@ -75,6 +75,10 @@ export class GuardedModel implements PciModel {
     this.#guard('commandChanged', () => this.#model.commandChanged?.())
   }
 
+  interruptsChanging(): void {
+    this.#guard('interruptsChanging', () => this.#model.interruptsChanging?.())
+  }
+
   interruptsChanged(): void {
     this.#guard('interruptsChanged', () => this.#model.interruptsChanged?.())
   }

@@ -141,8 +141,10 @@ export class Interrupts {
     if (action === TRIGGER && this.active !== 'none' && !kind.active)
       return refuse(OtherInterruptActive, { wanted: nameOf(index), active: this.active })
     const changed = (): void => this.#reflect()
+    this.#model.interruptsChanging?.()
     const result = kind.set(call, set, changed, changed)
-    if (!(result instanceof Refusal)) this.#model.interruptsChanged?.()
+    // Even a refused one may have taken triggers away (06 §6.4).
+    this.#model.interruptsChanged?.()
     return result
   }
 
@@ -171,6 +173,7 @@ export class Interrupts {
 
   /** Last close: everything is dropped. */
   close(): void {
+    this.#model.interruptsChanging?.()
     this.intx.reset()
     this.msi.disable()
     this.msix.disable()
@@ -179,6 +182,7 @@ export class Interrupts {
     this.error.drop()
     this.request.drop()
     this.#reflect()
+    this.#model.interruptsChanged?.()
   }
 }
 

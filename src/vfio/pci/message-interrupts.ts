@@ -127,6 +127,11 @@ export class MessageInterrupts {
     else if (this.kind === 'msix') this.#pending.add(vector)
   }
 
+  /** The descriptor of this process behind a vector that is to be signalled and nothing else. */
+  descriptorOf(vector: number): number | undefined {
+    return this.active ? this.#triggers.get(vector)?.descriptor : undefined
+  }
+
   /** The function is reset: what was latched is forgotten; triggers stay. */
   forgetPending(): void {
     this.#pending.clear()

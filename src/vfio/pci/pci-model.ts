@@ -5,8 +5,11 @@
  * A BAR either traps (each access calls the model) or is memory that clients map: then the model reads
  * and writes the same memory and has to poll it (06 §12).
  */
-import type { Iova } from '../../abi/brands.ts'
+import type { Iova, PhysAddr } from '../../abi/brands.ts'
+import type { DmaFollower } from '../../engine/dma-changes.ts'
 import type { SharedRegion } from '../../engine/file.ts'
+import type { FrameExtent } from '../../engine/frames.ts'
+import type { Domain, IommuDevice } from '../../engine/iommu-driver.ts'
 
 export type AccessWidth = 1 | 2 | 4 | 8
 
@@ -60,9 +63,28 @@ export interface PciDma {
   write(iova: Iova, bytes: Uint8Array): boolean
 }
 
+/** For a model whose work is done in a thread of its own, which reaches memory and eventfds itself. */
+export interface PciDirectAccess {
+  readonly device: IommuDevice
+  /** What DMA without PASID goes through now. */
+  readonly translation: Domain
+  /** The memory around a physical address. */
+  extentAt(phys: PhysAddr): FrameExtent | undefined
+  /** Says what of the above has changed; returns how to stop that. */
+  follow(follower: DmaFollower): () => void
+  /**
+   * A descriptor of the eventfd that message `vector` signals now, good until `interruptsChanging`;
+   * undefined where only `message` knows what becomes of it.
+   */
+  descriptorOf(vector: number): number | undefined
+  /** The thread made a mistake of its own: `where`, and what came of it, for people. */
+  failed(where: string, message: string): void
+}
+
 /** What vfio-pci offers the model while the device is open. */
 export interface PciServices {
   readonly dma: PciDma
+  readonly direct: PciDirectAccess
   /** COMMAND bit 2: without it a device neither does DMA nor sends MSI. */
   readonly busMaster: boolean
   /** COMMAND bit 1, as the user sees it. */
@@ -100,6 +122,8 @@ export interface PciModel {
   writeRegister?(bar: number, offset: number, width: AccessWidth, value: bigint): void
   /** COMMAND has changed: bus master or memory enable may differ. */
   commandChanged?(): void
+  /** Eventfds may be let go of: none of them may be signalled until `interruptsChanged`. */
+  interruptsChanging?(): void
   /** Interrupts have been enabled, disabled or given other eventfds. */
   interruptsChanged?(): void
   /** A trapped call on the device is done; a polled model may have been waiting for one. */

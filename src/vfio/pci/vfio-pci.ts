@@ -47,7 +47,7 @@ import { hotReset, hotResetInfo } from './hot-reset.ts'
 import { Interrupts } from './interrupts.ts'
 import { Ioeventfds } from './ioeventfd.ts'
 import { LowPower } from './low-power.ts'
-import type { PciModel, PciServices, PciTimers } from './pci-model.ts'
+import type { PciDirectAccess, PciModel, PciServices, PciTimers } from './pci-model.ts'
 import { formatAddress, type PciAddress, type PciBus } from './pci-slot.ts'
 import { refuseToken } from './vf-token.ts'
 
@@ -230,6 +230,7 @@ export class VfioPci implements VfioDriver {
         read: (iova, into) => master() && dma.read(iova, into) === undefined,
         write: (iova, bytes) => master() && dma.write(iova, bytes) === undefined,
       },
+      direct: this.#directAccess(),
       get busMaster() {
         return master()
       },
@@ -247,6 +248,30 @@ export class VfioPci implements VfioDriver {
         pci.#interrupts.intx.setLine(asserted)
       },
       after: (milliseconds, run) => timers.after(milliseconds, run),
+    }
+  }
+
+  #directAccess(): PciDirectAccess {
+    const machine = this.#machine
+    const device = this.#device
+    const interrupts = this.#interrupts
+    return {
+      device,
+      get translation() {
+        return machine.groups.of(device).translation()
+      },
+      extentAt: (phys) => machine.frames.extentAt(phys),
+      follow: (follower) => machine.dma.follow(follower),
+      descriptorOf: (vector) => interrupts.msix.descriptorOf(vector),
+      failed: (where, message) =>
+        machine.observer?.event({
+          type: 'device-failed',
+          call: machine.currentCall,
+          device: this.bdf,
+          model: this.model.name,
+          where,
+          message,
+        }),
     }
   }
 
