@@ -54,6 +54,7 @@ export const nvme = pciModel({
           stdout: true,
           stderr: true,
         })
+        worker.unref()
         return (message) => worker.postMessage(message)
       },
     })

@@ -14,6 +14,9 @@ export class NotedRegion implements SharedRegion {
   readonly #inner: SharedRegion
   readonly setAccessible?: (accessible: boolean) => void
   readonly backBy?: (pages: SharedRegion) => void
+  readonly pagesGo?: (pages: SharedRegion) => void
+  /** By the pages themselves: as the machine knows them. */
+  readonly #noted = new WeakMap<SharedRegion, SharedRegion>()
 
   constructor(notes: Notes, inner: SharedRegion, number: number) {
     this.number = number
@@ -24,6 +27,9 @@ export class NotedRegion implements SharedRegion {
       this.setAccessible = (accessible) => inner.setAccessible?.(accessible)
     if (inner.backBy !== undefined)
       this.backBy = (pages) => this.#backBy((noted) => inner.backBy?.(noted), pages)
+    // What they hold then is read outside of every entry, and is not noted.
+    if (inner.pagesGo !== undefined)
+      this.pagesGo = (pages) => inner.pagesGo?.(this.#noted.get(pages) ?? pages)
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -36,6 +42,7 @@ export class NotedRegion implements SharedRegion {
 
   #backBy(backBy: (pages: SharedRegion) => void, pages: SharedRegion): void {
     const noted = notedPages(this.#notes, pages, this.number)
+    this.#noted.set(pages, noted)
     this.#notes.enter(Entry.BACKED, [this.number], () => backBy(noted))
   }
 }
@@ -45,6 +52,8 @@ const notedPages = (notes: Notes, pages: SharedRegion, number: number): SharedRe
   const setAccessible = pages.setAccessible?.bind(pages)
   return {
     length: pages.length,
+    // A thread that goes there on its own is not replayed.
+    ...(pages.address === undefined ? {} : { address: pages.address }),
     read: (offset, into) => {
       pages.read(offset, into)
       if (mirror.matches(offset, into)) return
