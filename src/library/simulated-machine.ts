@@ -20,6 +20,8 @@ export interface MachineOptions {
   readonly capabilities?: readonly Capability[]
   /** Emulated VFIO devices: `{ name: 'scratch0', group: 7 }` is a scratch device. Default: none. */
   readonly devices?: readonly EmulatedDeviceOptions[]
+  /** Adds what has no option here: PCI functions behind a platform's IOMMU, for one. */
+  readonly furnish?: (vfio: Vfio) => void
 }
 
 export type EventListener = (event: EngineEvent) => void
@@ -46,6 +48,7 @@ export class SimulatedMachine {
     this.engine = new Machine({ compatIoas: options.compatIoas ?? 'linux' })
     const vfio = new Vfio(this.engine)
     for (const device of options.devices ?? []) vfio.addEmulated(device)
+    options.furnish?.(vfio)
     const limit = byteLength(options.memlockLimit ?? MAX_U64)
     this.#process = libraryProcess(this.memory, limit, new Set(options.capabilities))
   }

@@ -3,8 +3,10 @@ import { hex } from '../../abi/brands.ts'
 import { errnoName } from '../../abi/errno.ts'
 import { formatArgument, structOf } from '../../abi/format.ts'
 import type { Ioctl } from '../../abi/ioctl.ts'
+import type { Struct } from '../../abi/layout.ts'
 import { Refusal } from '../../engine/reason.ts'
 import { declarationOf } from '../../watch/trace-line.ts'
+import { shortFlags } from './short-names.ts'
 import type { CallEntry, CallEvent } from './timeline.ts'
 
 /** One field of a call's structure, before and after. */
@@ -34,10 +36,24 @@ export const callArguments = (event: CallEvent): string => {
     ].join(', ')
   if (ioctl === undefined || event.input === undefined)
     return event.argument === undefined ? '' : hex(event.argument)
-  return formatArgument(ioctl, event.argument ?? 0n, event.input, { show: 'in' }).replace(
-    /^\{(.*)\}$/s,
-    '$1',
-  )
+  const struct = structOf(ioctl, event.input)
+  return struct === undefined
+    ? formatArgument(ioctl, event.argument ?? 0n, event.input)
+    : fieldsInBrief(struct, event.input)
+}
+
+/** What was passed, flags last and by their short names. */
+const fieldsInBrief = (struct: Struct, input: Uint8Array): string => {
+  const values: Readonly<Record<string, unknown>> = struct.decode(input)
+  const parts: string[] = []
+  const flags: string[] = []
+  for (const field of struct.fields) {
+    const value = values[field.name]
+    if (field.role !== undefined || field.direction === 'out') continue
+    if (field.flags === undefined) parts.push(`${field.name}=${field.format(value)}`)
+    else if (typeof value === 'number' && value !== 0) flags.push(shortFlags(field.flags, value))
+  }
+  return [...parts, ...flags].join(' ')
 }
 
 export const callMeaning = (event: CallEvent): string => declarationOf(event)?.meaning ?? ''
@@ -57,7 +73,7 @@ export const argumentRows = (event: CallEvent): readonly ArgumentRow[] => {
   const after: Readonly<Record<string, unknown>> | undefined =
     output === undefined ? undefined : struct.decode(output)
   return struct.fields
-    .filter(({ role }) => role !== 'size' && role !== 'reserved')
+    .filter(({ role }) => role === undefined)
     .map((field) => {
       const value = field.format(before[field.name])
       const answer = after === undefined ? undefined : field.format(after[field.name])

@@ -25,7 +25,7 @@ export interface CallEntry {
 
 export interface FindingEntry {
   readonly finding: Finding
-  /** The position at which it was made. */
+  /** The position at which it was made; one beyond the end for what happened behind the last call. */
   readonly position: number
 }
 
@@ -40,8 +40,10 @@ export class Timeline {
   readonly #byNumber = new Map<number, number>()
   readonly #checkpoints: Moment[] = [nothingYet]
   readonly #diagnosis = new Diagnosis((finding) =>
-    this.findings.push({ finding, position: this.calls.length }),
+    this.findings.push({ finding, position: this.#position }),
   )
+  /** Of the event that is looked at: what happens in a call is told before the call itself. */
+  #position = 0
   #latest = nothingYet
   #asked: { readonly position: number; readonly moment: Moment } | undefined
 
@@ -54,6 +56,7 @@ export class Timeline {
       this.#byNumber.set(event.call, this.calls.length)
       if (event.result instanceof Refusal) this.errors.push(this.calls.length)
     }
+    this.#position = this.end + (event.type === 'call' ? 0 : 1)
     this.#diagnosis.event(event, stamp)
   }
 

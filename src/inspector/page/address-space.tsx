@@ -250,7 +250,7 @@ export const AddressSpace = () => {
             spaces={spaces.filter(({ id }) => id !== space.id)}
             none="nothing beside it"
             onChoose={(id) => {
-              besideIoas.value = id
+              besideIoas.value = id ?? 'none'
             }}
           />
         )}

@@ -55,7 +55,7 @@ export const CallDetails = () => {
           <tbody>
             {rows.map(({ name, value, answer, meaning }) => (
               <tr key={name} title={meaning}>
-                <td class="mono">{name}</td>
+                <td class="mono name">{name}</td>
                 <td class="mono">{value}</td>
                 <td class="mono">{answer ?? ''}</td>
               </tr>

@@ -4,6 +4,7 @@ import { useRef } from 'preact/hooks'
 import { hex } from '../../abi/brands.ts'
 import { Refusal } from '../../engine/reason.ts'
 import { callArguments, caller, callName, duration, resultText } from '../model/call-text.ts'
+import { shortName } from '../model/short-names.ts'
 import type { CallEntry } from '../model/timeline.ts'
 import { failedOnly, filterText, goTo, position, timeline, version } from './state.ts'
 
@@ -163,7 +164,7 @@ const CallRow = ({ entry, at, index, total, here }: RowProps) => {
       onClick={() => goTo(at)}
     >
       <span class="number">{event.call}</span>
-      <span>{name.replace(/^IOMMU_|^VFIO_/, '')}</span>
+      <span>{shortName(name)}</span>
       <span class="arguments">{callArguments(event)}</span>
       <span class={`result${failed ? ' error' : ''}`}>{resultText(event)}</span>
       <span class="took">{stamp?.took === undefined ? '' : duration(stamp.took)}</span>

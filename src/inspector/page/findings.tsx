@@ -1,11 +1,11 @@
 /** What was found out about the program, up to the moment that is shown. */
 import { evidenceText } from '../../watch/finding.ts'
 import type { FindingEntry } from '../model/timeline.ts'
-import { chosenPosition, goToCall, position, timeline, version } from './state.ts'
+import { chosenPosition, goTo, goToCall, position, timeline, version } from './state.ts'
 
 export const Findings = () => {
   version.value
-  const here = position.value
+  const here = chosenPosition.value === undefined ? Number.POSITIVE_INFINITY : position.value
   const seen = timeline.findings.filter((entry) => entry.position <= here)
   const later = timeline.findings.length - seen.length
   return (
@@ -32,7 +32,7 @@ const One = ({ entry: { finding, position: at } }: { readonly entry: FindingEntr
         type="button"
         class="link"
         onClick={() => {
-          chosenPosition.value = at
+          goTo(at)
         }}
       >
         go there

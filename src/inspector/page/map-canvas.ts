@@ -89,7 +89,10 @@ export class MapCanvas {
     const columns = this.#columns(frame, scene.spaces)
     for (const column of columns) this.#column(frame, column, scene)
     const [left, right] = columns
-    if (left !== undefined && right !== undefined) this.#links(left, right)
+    if (left !== undefined && right !== undefined) {
+      this.#links(left, right)
+      for (const column of columns) this.#heading(column)
+    }
     this.#mark(frame, scene.mark)
     return { columns, drawn: this.#drawn }
   }
@@ -142,6 +145,20 @@ export class MapCanvas {
     for (const { top, bottom } of this.#spans(layer(frame, ioas.dirty, itself)))
       this.#rectangle('--dirty', right - STRIPE, top, STRIPE - 2, bottom - top)
     context.textAlign = 'left'
+  }
+
+  #heading({ ioas, left }: Column): void {
+    const context = this.#context
+    const text = `IOAS ${ioas.id}`
+    context.font = '600 12px system-ui, sans-serif'
+    const { width } = context.measureText(text)
+    context.globalAlpha = 0.85
+    this.#rectangle('--panel', left + HEAT + 4, 4, width + 12, 20)
+    context.globalAlpha = 1
+    context.textAlign = 'left'
+    context.fillStyle = this.#colour('--text')
+    context.fillText(text, left + HEAT + 10, 14)
+    this.#drawn += 1
   }
 
   #area(block: Block<AreaState>, from: number, to: number, call: CallNumber | undefined): void {

@@ -8,7 +8,7 @@ import { chosenIoas, chosenObject, chosenView, context, tab } from './state.ts'
 
 /** Beyond this many objects, only those that somebody counts on or that count on somebody are drawn. */
 const MOST = 120
-const WIDTH = 156
+const WIDTH = 198
 const HEIGHT = 44
 
 interface Drawing {
@@ -155,10 +155,10 @@ const Picture = ({ context: of, shown, holds, users }: PictureProps) => {
           >
             <rect width={WIDTH} height={HEIGHT} rx="7" />
             <text x="10" y="18">
-              {shortened(objectName(object), 20)}
+              {shortened(objectName(object), 24)}
             </text>
             <text class="small" x="10" y="34">
-              {shortened(summary(of, object, users.get(object.id) ?? 0), 25)}
+              {shortened(summary(of, object, users.get(object.id) ?? 0), 32)}
             </text>
           </g>
         ))}

@@ -6,6 +6,7 @@ import type { Stamp } from '../../engine/observer.ts'
 import { fitting, type MapView, WHOLE } from '../model/map-view.ts'
 import type { ContextState, IoasState, Moment } from '../model/moment.ts'
 import { type CallEntry, Timeline } from '../model/timeline.ts'
+import { isNarrow } from './use-width.ts'
 
 /** Where the events come from, for the header. */
 export interface Origin {
@@ -26,8 +27,8 @@ export const chosenPosition = signal<number | undefined>(undefined)
 export const tab = signal<Tab>('space')
 export const chosenContext = signal<number | undefined>(undefined)
 export const chosenIoas = signal<ObjectId | undefined>(undefined)
-/** The IOAS beside it. */
-export const besideIoas = signal<ObjectId | undefined>(undefined)
+/** The IOAS beside it; undefined where nobody chose, which shows two of two. */
+export const besideIoas = signal<ObjectId | 'none' | undefined>(undefined)
 export const chosenObject = signal<ObjectId | undefined>(undefined)
 /** The address that the page table is walked for; also a mark in the address space. */
 export const walkedIova = signal<bigint | undefined>(undefined)
@@ -76,8 +77,14 @@ export const ioas = computed<IoasState | undefined>(() => {
 
 export const beside = computed<IoasState | undefined>(() => {
   const chosen = besideIoas.value
-  const found = chosen === undefined ? undefined : context.value?.ioases.get(chosen)
-  return found === ioas.value ? undefined : found
+  const spaces = context.value?.ioases
+  if (chosen === 'none' || spaces === undefined) return undefined
+  if (chosen !== undefined) {
+    const found = spaces.get(chosen)
+    return found === ioas.value ? undefined : found
+  }
+  if (spaces.size !== 2 || isNarrow.value) return undefined
+  return [...spaces.values()].find((space) => space !== ioas.value)
 })
 
 export const view = computed<MapView>(() => {

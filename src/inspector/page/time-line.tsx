@@ -31,11 +31,11 @@ const points = (): Points => {
 const colour = (name: string): string =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
-/** Powers of ten, a few of them. */
-const decades = (low: number, high: number): number[] => {
+/** Powers of ten, as many as have room. */
+const decades = (low: number, high: number, room: number): number[] => {
   const first = Math.ceil(Math.log10(low))
   const last = Math.floor(Math.log10(high))
-  const step = Math.max(1, Math.ceil((last - first) / 3))
+  const step = Math.max(1, Math.ceil((last - first) / Math.max(1, room - 1)))
   const all: number[] = []
   for (let power = first; power <= last; power += step) all.push(10 ** power)
   return all
@@ -81,7 +81,7 @@ const makeChart = (element: HTMLElement, data: Points): uPlot =>
           grid: { stroke: colour('--line'), width: 1 },
           ticks: { show: false },
           filter: (_, splits) => splits,
-          splits: (_plot, _axis, low, high) => decades(low, high),
+          splits: (plot, _axis, low, high) => decades(low, high, plot.height / 20),
           values: (_, values) =>
             values.map((value) => duration(Math.round(value * 1000)).replace('.0', '')),
         },
@@ -156,7 +156,7 @@ export const goToTrouble = (direction: 1 | -1): void => {
     direction === 1
       ? places.find((place) => place > here)
       : places.reverse().find((place) => place < here)
-  if (next !== undefined) chosenPosition.value = next
+  if (next !== undefined) goTo(next)
 }
 
 const shortcuts: Readonly<Record<string, () => void>> = {
