@@ -55,6 +55,7 @@ const config: RunConfig = {
   command: [],
   failNth: null,
   findings: 'never',
+  doctor: null,
 }
 
 /** The whole thing at once: a program that opens /dev/iommu. */

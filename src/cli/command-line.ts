@@ -2,6 +2,8 @@
 
 import { Command, type CommanderError, InvalidArgumentError, Option } from 'commander'
 import { FilterError } from '../watch/filter-error.ts'
+import { severities } from '../watch/finding.ts'
+import { reportFormats } from '../watch/report.ts'
 import { ExitStatus } from './exit-status.ts'
 import type { InspectOptions } from './inspect.ts'
 import type { ReplayOptions } from './replay.ts'
@@ -30,6 +32,7 @@ const port = (value: string): number => {
 const terms: Readonly<Record<string, string>> = {
   '--trace': '--trace[=file]',
   '--inspect': '--inspect[=port]',
+  '--doctor': '--doctor[=strict]',
 }
 const optionTerm = (option: Option): string => terms[option.long ?? ''] ?? option.flags
 
@@ -139,6 +142,25 @@ const addRun = (program: Command): void => {
       )
         .choices(['at-end', 'at-once', 'never'])
         .default('at-end'),
+    )
+    .addOption(
+      new Option(
+        '--doctor <mode>',
+        'explain each call that fails, and report mistakes and fragile habits of the program, when it has ' +
+          `ended; --doctor=strict exits with ${ExitStatus.NEGATIVE} if there is a finding and the program itself succeeded`,
+      ).choices(['report', 'strict']),
+    )
+    .addOption(
+      new Option(
+        '--doctor-format <format>',
+        'how to write the report; sarif is for code scanning, junit for test reports of CI systems',
+      ).choices(reportFormats),
+    )
+    .option('--doctor-output <file>', 'write the report to a file instead of standard error')
+    .addOption(
+      new Option('--doctor-fail-on <severity>', 'how bad a finding must be to fail a strict run')
+        .choices(severities)
+        .default('warning'),
     )
     .passThroughOptions()
     .action(async (name: string, args: readonly string[], options: Omit<RunOptions, 'typed'>) => {

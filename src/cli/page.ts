@@ -1,5 +1,6 @@
 /** Text for a terminal, laid out for reading. */
 import { styleText } from 'node:util'
+import type { Explanation } from '../watch/explanation.ts'
 import { evidenceText, type Finding } from '../watch/finding.ts'
 
 const WIDTH = 100
@@ -29,14 +30,23 @@ export const paragraph = (text: string): void => {
 }
 
 /** A finding, set off from what a program prints. */
-export const findingBox = (finding: Finding): string => {
+export const findingBox = (finding: Finding): string => box(finding.severity, finding)
+
+/** A failed call, set off likewise. */
+export const explanationBox = (explanation: Explanation): string =>
+  box(`call #${explanation.call}`, explanation)
+
+const box = (
+  title: string,
+  { code, sentence, evidence, advice }: Omit<Finding, 'severity'>,
+): string => {
   const inside = [
-    ...wrap(finding.sentence, WIDTH - 4),
-    ...finding.evidence.flatMap((evidence) => hanging('· ', evidenceText(evidence))),
-    ...hanging('→ ', finding.advice),
+    ...wrap(sentence, WIDTH - 4),
+    ...evidence.flatMap((one) => hanging('· ', evidenceText(one))),
+    ...hanging('→ ', advice),
   ]
   return [
-    `  ┌ iommufd-user: ${finding.severity} [${finding.code}]`,
+    `  ┌ iommufd-user: ${title} [${code}]`,
     ...inside.map((line) => `  │ ${line}`),
     '  └',
     '',

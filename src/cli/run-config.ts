@@ -1,3 +1,5 @@
+import type { Severity } from '../watch/finding.ts'
+import type { ReportFormat } from '../watch/report.ts'
 import type { DeviceSpec } from './device-spec.ts'
 
 /** What the supervisor of a run needs to know; it travels to the supervisor as JSON. */
@@ -22,4 +24,16 @@ export interface RunConfig {
   readonly failNth: number | null
   /** When findings are printed: as they are made, when the program has ended, or never. */
   readonly findings: 'at-once' | 'at-end' | 'never'
+  /** Null: only what is serious is said. */
+  readonly doctor: DoctorConfig | null
+}
+
+export interface DoctorConfig {
+  readonly strict: boolean
+  readonly failOn: Severity
+  readonly format: ReportFormat
+  /** File for the report, `-` for standard error. */
+  readonly output: string
+  /** URI of the program, as reports name it. */
+  readonly artifact: string
 }

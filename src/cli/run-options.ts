@@ -1,4 +1,6 @@
 import type { Command } from 'commander'
+import type { Severity } from '../watch/finding.ts'
+import type { ReportFormat } from '../watch/report.ts'
 
 /** The options of `run`, as the command line gives them. */
 export interface RunOptions {
@@ -27,6 +29,13 @@ export interface RunOptions {
   readonly machine?: string
   /** Which of the options were typed, and are not what holds without them. */
   readonly typed: ReadonlySet<string>
+  /** Explain failed calls and report findings; `strict`: and fail if there are any that are bad enough. */
+  readonly doctor?: 'report' | 'strict'
+  readonly doctorFormat?: ReportFormat
+  /** Where the report goes: a file, `-` or undefined for standard error. */
+  readonly doctorOutput?: string
+  /** How bad a finding must be to make a strict run fail. */
+  readonly doctorFailOn: Severity
 }
 
 /** What stands for standard error where a file can be named. */
@@ -39,6 +48,7 @@ export const STANDARD_ERROR = '-'
 const ALONE: Readonly<Record<string, string>> = {
   '--trace': STANDARD_ERROR,
   '--inspect': '0',
+  '--doctor': 'report',
 }
 
 export const normalise = (program: Command, args: readonly string[]): string[] => {

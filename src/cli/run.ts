@@ -1,11 +1,13 @@
 import { closeSync, openSync } from 'node:fs'
+import { relative, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { endLike, type RunEnd, startRun } from '../host/run.ts'
 import { FilterError } from '../watch/filter-error.ts'
 import { traceFilter } from '../watch/trace-filter.ts'
 import { parseDeviceSpec, withPaths } from './device-spec.ts'
 import { ExitStatus } from './exit-status.ts'
 import type { MachineFile } from './machine-file.ts'
-import type { RunConfig } from './run-config.ts'
+import type { DoctorConfig, RunConfig } from './run-config.ts'
 import { type RunOptions, STANDARD_ERROR } from './run-options.ts'
 import { SUPERVISOR } from './supervisor.ts'
 import { UsageError } from './usage-error.ts'
@@ -59,7 +61,7 @@ export const runProgram = (command: readonly string[], config: RunConfig): Promi
     keepStderr:
       config.trace === STANDARD_ERROR
         ? 'to-the-end'
-        : config.findings !== 'never'
+        : config.findings !== 'never' || config.doctor?.output === STANDARD_ERROR
           ? 'until-program-ends'
           : 'not',
   })
@@ -94,6 +96,7 @@ const runConfig = async (options: RunOptions, command: readonly string[]): Promi
     command,
     failNth: options.failNth ?? null,
     findings: options.findings,
+    doctor: doctorConfig(options, command[0] ?? ''),
   }
 }
 
@@ -101,6 +104,29 @@ const runConfig = async (options: RunOptions, command: readonly string[]): Promi
 const machineFile = async (file: string): Promise<MachineFile> => {
   const { readMachineFile } = await import('./machine-file.ts')
   return readMachineFile(file)
+}
+
+/** Whoever says how the report is to be written wants one. */
+const doctorConfig = (options: RunOptions, program: string): DoctorConfig | null => {
+  const { doctor, doctorFormat, doctorOutput, doctorFailOn } = options
+  if (doctor === undefined && doctorFormat === undefined && doctorOutput === undefined) return null
+  const output = doctorOutput ?? STANDARD_ERROR
+  if (output !== STANDARD_ERROR) expectWritable('report', output)
+  return {
+    strict: doctor === 'strict',
+    failOn: doctorFailOn,
+    format: doctorFormat ?? 'text',
+    output: output === STANDARD_ERROR ? output : resolve(output),
+    artifact: artifactUri(program, process.cwd()),
+  }
+}
+
+/** Relative where it can be: so reports name files of a repository. */
+const artifactUri = (program: string, directory: string): string => {
+  if (!program.includes('/')) return encodeURI(program)
+  const path = resolve(directory, program)
+  const inside = relative(directory, path)
+  return inside.startsWith('..') ? pathToFileURL(path).href : encodeURI(inside)
 }
 
 const expectWritable = (what: string, file: string): void => {

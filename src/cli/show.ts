@@ -46,6 +46,7 @@ export const showCommand = (file: string, options: ShowOptions): number => {
     if (options.doctor === true) diagnosis.event(item.event, item.stamp)
   }
   groups.end()
+  diagnosis.end()
   output.flush()
   const { damage } = input
   if (damage !== undefined) process.stderr.write(`iommufd-user: ${file}: ${damage}\n`)

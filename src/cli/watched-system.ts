@@ -10,28 +10,25 @@ import { HostTimers } from '../host/timers.ts'
 import { VFIO_DEV_MAJOR } from '../host/tree.ts'
 import type { NotedWorld } from '../replay/noted-world.ts'
 import { sysfsOf, sysfsOpaque } from '../vfio/pci/sysfs.ts'
-import { Diagnosis } from '../watch/diagnosis.ts'
-import { type Finding, findingText } from '../watch/finding.ts'
 import { observers } from '../watch/observers.ts'
 import { Trace } from '../watch/trace.ts'
 import { traceFilter } from '../watch/trace-filter.ts'
-import { findingBox } from './page.ts'
 import { recordingFile } from './recording-file.ts'
 import type { RunConfig } from './run-config.ts'
+import { runDoctor } from './run-doctor.ts'
 import { STANDARD_ERROR } from './run-options.ts'
 import { simulatedMachine } from './simulated-machine.ts'
-import { releaseStandardError, type TextSink, textSink } from './text-sink.ts'
+import { releaseStandardError, textSink } from './text-sink.ts'
 
 export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> => {
   const standardError = textSink(STANDARD_ERROR)
   const sink = config.trace === null ? undefined : textSink(config.trace)
   const trace = sink && new Trace((text) => sink.write(text), traceFilter(config.filters))
-  const findings: Finding[] = []
-  const diagnosis = diagnosisFor(config, trace, standardError, findings)
+  const doctor = runDoctor(config, trace, standardError)
   const timers = new HostTimers()
   const recording =
     config.record === null ? undefined : recordingFile(config.record, config, timers)
-  const observer = observers(trace, diagnosis, recording?.writer)
+  const observer = observers(trace, doctor?.observer, recording?.writer)
   const stamper = observer && new Stamper(observer)
   const world = recording?.world
   const time = world?.timers(timers) ?? timers
@@ -51,40 +48,19 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
     ...(config.testInterface ? { faults: new FaultInjector() } : {}),
     ...(countdown === undefined ? {} : { fails: countdown }),
     ...(stamper === undefined ? {} : { watch: stamper.watch(machine, world) }),
-    programEnded: () => {
-      if (config.findings === 'at-end') standardError.write(summary(findings.splice(0)))
+    programEnded: (status) => {
+      const instead = doctor?.programEnded(status)
       // Processes that the program left behind are served further, and may have let go of it.
       if (config.findings === 'at-end' && config.trace !== STANDARD_ERROR) releaseStandardError()
-      return undefined
+      return instead
     },
     ended: () => {
+      doctor?.ended()
       sink?.close()
       recording?.end()
     },
   }
 }
-
-const diagnosisFor = (
-  config: RunConfig,
-  trace: Trace | undefined,
-  standardError: TextSink,
-  findings: Finding[],
-): Diagnosis | undefined => {
-  if (config.findings === 'never') return undefined
-  return new Diagnosis((finding) => {
-    // In a trace, a finding is best seen where it was made.
-    trace?.finding(finding)
-    if (config.findings === 'at-once') standardError.write(findingBox(finding))
-    else if (config.trace !== STANDARD_ERROR) findings.push(finding)
-  })
-}
-
-/** Notes are for those who ask; what is printed unasked is what may matter. */
-const summary = (findings: readonly Finding[]): string =>
-  findings
-    .filter(({ severity }) => severity !== 'note')
-    .map((finding) => `iommufd-user: ${findingText(finding)}\n`)
-    .join('')
 
 /** True once, at the nth step that can fail, whichever thread comes to it. */
 const failureCountdown = (nth: number | null): HostedSystem['fails'] => {

@@ -9,9 +9,11 @@ import type { Device } from './device.ts'
 import { endAttachment } from './fault-report.ts'
 import type { Hwpt } from './hwpt.ts'
 import type { Ioas } from './ioas.ts'
+import type { ReservedKind } from './iommu-driver.ts'
 import type { GroupState } from './iommu-group.ts'
 import type { Caller } from './objects.ts'
 import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
+import type { ReservationPurpose } from './reserved-ranges.ts'
 import { mapDoorbells } from './software-msi.ts'
 
 export const DeviceAttachedAlready = reasonKind<{ device: string; hwpt: number }>({
@@ -196,6 +198,14 @@ export const checkPri = (device: Device, hwpt: Hwpt): Refusal | undefined => {
     return refuse(VirtualFunctionSharesPri, { device: device.name, hwpt: hwpt.id })
 }
 
+const purposes: Readonly<Record<ReservedKind, ReservationPurpose>> = {
+  msi: 'the MSI window',
+  'sw-msi': 'the software MSI window',
+  direct: 'a region that firmware maps 1:1',
+  'direct-relaxable': 'a region that firmware maps 1:1',
+  reserved: 'a reserved region',
+}
+
 /** The device's own reserved regions, owned by it, in an IOAS (03 §5.5). */
 const reserveRegions = (
   caller: Caller,
@@ -212,7 +222,7 @@ const reserveRegions = (
     if (region.kind === 'msi') hardwareMsi++
     if (region.kind === 'sw-msi') softwareMsi.push(region.start)
     const last = iova(region.start + region.length - 1n)
-    const reserved = ioas.reserve(device, { start: region.start, last })
+    const reserved = ioas.reserve(device, { start: region.start, last }, purposes[region.kind])
     if (reserved instanceof Refusal) return reserved
   }
   if (why === 'replace') return

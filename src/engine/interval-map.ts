@@ -1,42 +1,55 @@
 /**
- * Disjoint intervals of page numbers with a value each, in order: chunks of at most a few hundred
+ * Disjoint intervals of page numbers (or of addresses, as bigint) with a value each, in order: chunks of at most a few hundred
  * intervals, so that finding is O(log n) and a change moves little.
  */
 
-export interface Interval<V> {
-  readonly start: number
+export interface Interval<V, K extends number | bigint = number> {
+  readonly start: K
   /** Exclusive. */
-  readonly end: number
+  readonly end: K
   readonly value: V
 }
 
 const CHUNK = 256
 
-export class IntervalMap<V> {
-  #chunks: Interval<V>[][] = []
+export class IntervalMap<V, K extends number | bigint = number> {
+  #chunks: Interval<V, K>[][] = []
 
   get isEmpty(): boolean {
     return this.#chunks.length === 0
   }
 
   /** The interval that contains the page. */
-  find(page: number): Interval<V> | undefined {
+  find(page: K): Interval<V, K> | undefined {
     const chunk = this.#chunks[this.#chunkOf(page)]
     if (chunk === undefined) return undefined
     const interval = chunk[firstEndingAfter(chunk, page)]
     return interval !== undefined && interval.start <= page ? interval : undefined
   }
 
+  /** The intervals next to a page that none contains. */
+  neighbours(page: K): { readonly before?: Interval<V, K>; readonly after?: Interval<V, K> } {
+    const chunkIndex = this.#chunkOf(page)
+    const chunk = this.#chunks[chunkIndex]
+    const index = chunk === undefined ? 0 : firstEndingAfter(chunk, page)
+    const after = chunk?.[index]
+    const before = index > 0 ? chunk?.[index - 1] : this.#chunks[chunkIndex - 1]?.at(-1)
+    return {
+      ...(before === undefined ? {} : { before }),
+      ...(after === undefined ? {} : { after }),
+    }
+  }
+
   /** Intervals that intersect [start, end), ascending. */
-  overlapping(start: number, end: number): Interval<V>[] {
-    const found: Interval<V>[] = []
+  overlapping(start: K, end: K): Interval<V, K>[] {
+    const found: Interval<V, K>[] = []
     let chunkIndex = this.#chunkOf(start)
     let chunk = this.#chunks[chunkIndex]
     if (chunk === undefined) return found
     let index = firstEndingAfter(chunk, start)
     while (chunk !== undefined) {
       for (; index < chunk.length; index += 1) {
-        const interval = chunk[index] as Interval<V>
+        const interval = chunk[index] as Interval<V, K>
         if (interval.start >= end) return found
         found.push(interval)
       }
@@ -48,7 +61,7 @@ export class IntervalMap<V> {
   }
 
   /** Adds an interval that overlaps none. */
-  insert(start: number, end: number, value: V): void {
+  insert(start: K, end: K, value: V): void {
     const interval = { start, end, value }
     const chunkIndex = Math.min(this.#chunkOf(start), this.#chunks.length - 1)
     const chunk = this.#chunks[chunkIndex]
@@ -67,7 +80,7 @@ export class IntervalMap<V> {
   }
 
   /** Removes the interval that starts at the page. */
-  delete(start: number): void {
+  delete(start: K): void {
     const chunkIndex = this.#chunkOf(start)
     const chunk = this.#chunks[chunkIndex]
     if (chunk === undefined) return
@@ -77,30 +90,33 @@ export class IntervalMap<V> {
     else chunk.splice(index, 1)
   }
 
-  *[Symbol.iterator](): Iterator<Interval<V>> {
+  *[Symbol.iterator](): Iterator<Interval<V, K>> {
     for (const chunk of this.#chunks) yield* chunk
   }
 
   /** First chunk whose last interval ends after the page. */
-  #chunkOf(page: number): number {
+  #chunkOf(page: K): number {
     let low = 0
     let high = this.#chunks.length
     while (low < high) {
       const middle = (low + high) >> 1
-      const chunk = this.#chunks[middle] as Interval<V>[]
-      if ((chunk[chunk.length - 1] as Interval<V>).end <= page) low = middle + 1
+      const chunk = this.#chunks[middle] as Interval<V, K>[]
+      if ((chunk[chunk.length - 1] as Interval<V, K>).end <= page) low = middle + 1
       else high = middle
     }
     return low
   }
 }
 
-const firstEndingAfter = <V>(chunk: readonly Interval<V>[], page: number): number => {
+const firstEndingAfter = <V, K extends number | bigint>(
+  chunk: readonly Interval<V, K>[],
+  page: K,
+): number => {
   let low = 0
   let high = chunk.length
   while (low < high) {
     const middle = (low + high) >> 1
-    if ((chunk[middle] as Interval<V>).end <= page) low = middle + 1
+    if ((chunk[middle] as Interval<V, K>).end <= page) low = middle + 1
     else high = middle
   }
   return low

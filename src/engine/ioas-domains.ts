@@ -29,7 +29,7 @@ export const addDomain = (
   let refusal = ioas.checkAlignment(alignment)
   if (refusal instanceof Refusal) return refusal
   for (const range of outsideAperture(domain.apertureStart, domain.apertureEnd)) {
-    refusal = ioas.reserve(link, range)
+    refusal = ioas.reserve(link, range, 'out of reach of the page table')
     if (refusal instanceof Refusal) {
       ioas.unreserve(link)
       return refusal

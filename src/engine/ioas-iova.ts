@@ -4,7 +4,7 @@ import { RoomRequest } from './area-room.ts'
 import type { Ioas } from './ioas.ts'
 import { addressOf, HUGE_PAGE, LAST_PAGE, offsetOf, PAGE, pageOf } from './page-address.ts'
 import { type Refusal, type Result, reasonKind, refuse } from './reason.ts'
-import type { IovaRange, ReservationOwner } from './reserved-ranges.ts'
+import type { IovaRange, ReservationOwner, ReservationPurpose } from './reserved-ranges.ts'
 
 /** `[0x1000, 0x1fff]`. */
 export const printRange = (start: bigint, last: bigint): string => `[${hex(start)}, ${hex(last)}]`
@@ -31,13 +31,14 @@ export const MapMeetsReserved = reasonKind<{
   start: bigint
   last: bigint
   reserved: IovaRange
+  purpose: ReservationPurpose
   owner: ReservationOwner
 }>({
   code: 'map-meets-reserved',
   errno: 'EINVAL',
   cite: '01 §12.2 step 5.3',
-  say: ({ start, last, reserved, owner }) =>
-    `the range ${printRange(start, last)} meets ${printRange(reserved.start, reserved.last)}, which ${owner} reserves`,
+  say: ({ start, last, reserved, purpose, owner }) =>
+    `the range ${printRange(start, last)} meets ${printRange(reserved.start, reserved.last)} (${purpose}), which ${owner} reserves`,
   advice: 'Ask IOAS_IOVA_RANGES for the usable ranges after attaching.',
 })
 
@@ -111,7 +112,13 @@ export const checkFixedIova = (
     const last = addressOf(lastPage, lastOffset & (PAGE - 1))
     const met = reserved.meeting(start, last)
     if (met !== undefined)
-      return refuse(MapMeetsReserved, { start, last, reserved: met, owner: met.owner })
+      return refuse(MapMeetsReserved, {
+        start,
+        last,
+        reserved: met,
+        purpose: met.purpose,
+        owner: met.owner,
+      })
   }
   if (!areas.seek(page, offset)) return
   const { firstPage } = areas

@@ -19,10 +19,11 @@ import {
   intersects,
   mergeRanges,
   type ReservationOwner,
+  type ReservationPurpose,
   ReservedRanges,
 } from './reserved-ranges.ts'
 
-export type { IovaRange, ReservationOwner } from './reserved-ranges.ts'
+export type { IovaRange, ReservationOwner, ReservationPurpose } from './reserved-ranges.ts'
 
 /** An HWPT as the IOAS sees it; the same object joins and leaves. */
 export interface DomainLink {
@@ -71,6 +72,7 @@ export const AlignmentRises = reasonKind<{ wanted: number; area: IovaRange; sour
 
 export const ReservationMeetsArea = reasonKind<{
   reserved: IovaRange
+  purpose: ReservationPurpose
   owner: ReservationOwner
   area: IovaRange
   source: string
@@ -78,8 +80,8 @@ export const ReservationMeetsArea = reasonKind<{
   code: 'reservation-meets-area',
   errno: 'EADDRINUSE',
   cite: '01 §6.3',
-  say: ({ reserved, owner, area, source }) =>
-    `${owner} needs ${printRange(reserved.start, reserved.last)} reserved, but the area ${printRange(area.start, area.last)} of ${source} is mapped there`,
+  say: ({ reserved, purpose, owner, area, source }) =>
+    `${owner} needs ${printRange(reserved.start, reserved.last)} (${purpose}) reserved, but the area ${printRange(area.start, area.last)} of ${source} is mapped there`,
   advice: 'Attach first and then map within IOAS_IOVA_RANGES, or unmap that area.',
 })
 
@@ -188,13 +190,18 @@ export class Ioas extends KernelObject implements ShowsDmaBuf {
   }
 
   /** 01 §6.3: EADDRINUSE where the range meets an area or an allowed range. */
-  reserve(owner: ReservationOwner, range: IovaRange): Result<void> {
+  reserve(
+    owner: ReservationOwner,
+    range: IovaRange,
+    purpose: ReservationPurpose = 'a reserved region',
+  ): Result<void> {
     const { areas } = this
     if (areas.seek(pageOf(range.start), offsetOf(range.start))) {
       const { range: area, source } = this.areaAtCursor()
       if (area.start <= range.last)
         return refuse(ReservationMeetsArea, {
           reserved: range,
+          purpose,
           owner,
           area,
           source: source.toString(),
@@ -203,7 +210,7 @@ export class Ioas extends KernelObject implements ShowsDmaBuf {
     const allowed = this.allowed.find((one) => intersects(one, range))
     if (allowed !== undefined)
       return refuse(ReservationMeetsAllowed, { reserved: range, owner, allowed })
-    this.reserved.add(owner, range)
+    this.reserved.add(owner, range, purpose)
     this.#emitRules()
   }
 

@@ -10,8 +10,17 @@ export interface IovaRange {
 /** Who reserves: a device, a domain, the test interface. `toString` names it in refusals. */
 export type ReservationOwner = object
 
+/** What a reserved range is, as a noun for people. */
+export type ReservationPurpose =
+  | 'the MSI window'
+  | 'the software MSI window'
+  | 'a region that firmware maps 1:1'
+  | 'a reserved region'
+  | 'out of reach of the page table'
+
 export interface Reservation extends IovaRange {
   readonly owner: ReservationOwner
+  readonly purpose: ReservationPurpose
 }
 
 export const intersects = (one: IovaRange, other: IovaRange): boolean =>
@@ -59,8 +68,8 @@ export class ReservedRanges {
     return this.#all.find((one) => one.start <= last && one.last >= start)
   }
 
-  add(owner: ReservationOwner, { start, last }: IovaRange): void {
-    this.#all.push({ owner, start, last })
+  add(owner: ReservationOwner, { start, last }: IovaRange, purpose: ReservationPurpose): void {
+    this.#all.push({ owner, start, last, purpose })
     this.#union = mergeRanges(this.#all)
   }
 

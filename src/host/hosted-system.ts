@@ -74,10 +74,10 @@ export interface HostedSystem {
   /** Must this step of a call by this thread fail? (fault injection beside /proc/.../fail-nth) */
   fails?(tid: number, step: FallibleStep): boolean
   /**
-   * The program that was run has ended; other processes that it started may live on. Returns an exit
-   * status to use instead of its own, if any.
+   * The program that was run has ended, with this exit status or, above 255, by a signal; other processes
+   * that it started may live on. Returns an exit status to use instead of its own, if any.
    */
-  programEnded?(): number | undefined
+  programEnded?(status: number): number | undefined
   /** Devices whose work is done in threads of their own. */
   readonly deviceWorkers?: readonly DeviceWorker[]
   /** What devices have asked to be called back for; absent where no device has a notion of time. */

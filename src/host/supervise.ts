@@ -250,9 +250,9 @@ class Supervisor {
   #reportEnd(): void {
     this.#reported = true
     this.#server.files.drain()
-    const instead = this.#server.system.programEnded?.()
-    if (this.#order.keepStderr === 'until-program-ends') letGoOf(2)
     const status = Atomics.load(this.#words, Word.STATUS)
+    const instead = this.#server.system.programEnded?.(status)
+    if (this.#order.keepStderr === 'until-program-ends') letGoOf(2)
     if (status < 0x100) this.#control.report({ type: 'exited', status: instead ?? status })
     else {
       // The front dies by the same signal, and must not leave a core file of its own.

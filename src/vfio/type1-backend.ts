@@ -67,7 +67,7 @@ const PAGE = 0x1000n
 const BELOW_PAGE = 0xfffn
 const NO_DOMAIN_PAGE_SIZES = 0xffff_ffff_ffff_f000n
 /** The module parameter dma_entry_limit. */
-const ENTRY_LIMIT = 65535
+export const ENTRY_LIMIT = 65535
 
 export class Type1Backend {
   readonly machine: Machine

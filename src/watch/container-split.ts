@@ -1,7 +1,7 @@
 import type { ObjectId } from '../abi/brands.ts'
 import type { CallNumber, ContextNumber, EngineEvent } from '../engine/events.ts'
-import type { Finder } from './diagnosis.ts'
 import { list } from './english.ts'
+import type { Finder, FinderKind } from './finder.ts'
 import type { Evidence, Finding } from './finding.ts'
 
 /** A change of a context's compat IOAS, kept until the context is released. */
@@ -9,8 +9,6 @@ interface CompatChange {
   readonly by: 'auto' | 'set' | 'clear' | 'destroy'
   readonly ioas: ObjectId | undefined
   readonly previous: ObjectId | undefined
-  pid?: number
-  tid?: number
 }
 
 /** As many changes per context as are remembered; older ones are named by their number only. */
@@ -20,7 +18,7 @@ const REMEMBERED = 256
  * 02 §2.5: a device keeps the compat IOAS that it was given when it was opened, so a SET (or a CLEAR
  * and what follows) between two devices puts one container's devices on different IOASes.
  */
-export const containerSplit = (): Finder => {
+const makeFinder = (): Finder => {
   const changes = new Map<ContextNumber, Map<CallNumber, CompatChange>>()
 
   const remember = (event: EngineEvent & { type: 'compat-ioas' }): void => {
@@ -40,19 +38,25 @@ export const containerSplit = (): Finder => {
       case 'context-released':
         changes.delete(event.context)
         return
-      case 'call': {
-        // The change is announced during the call, who made it only at its end.
-        const change = event.context && changes.get(event.context)?.get(event.call)
-        if (change) {
-          change.pid = event.pid
-          change.tid = event.tid
-        }
-        return
-      }
       case 'container-split':
         return report(splitFinding(event, changes.get(event.context)?.get(event.setCall)))
     }
   }
+}
+
+export const containerSplit: FinderKind = {
+  finds: [
+    {
+      code: 'container-split',
+      severity: 'warning',
+      serious: true,
+      title: 'The devices of one container are on different IOASes.',
+      why:
+        'IOMMU_VFIO_IOAS SET is not refused while devices are open: those keep the IOAS they were given, ' +
+        'and mappings made through the container reach only the devices that came after it.',
+    },
+  ],
+  make: makeFinder,
 }
 
 const splitFinding = (
@@ -71,8 +75,6 @@ const splitFinding = (
   if (change)
     evidence.push({
       call: split.setCall,
-      ...(change.pid === undefined ? {} : { pid: change.pid }),
-      ...(change.tid === undefined ? {} : { tid: change.tid }),
       what: `the compat IOAS became ${change.ioas === undefined ? 'none' : `IOAS ${change.ioas}`}, it was ${change.previous === undefined ? 'none' : `IOAS ${change.previous}`}`,
     })
   return {

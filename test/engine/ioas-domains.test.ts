@@ -217,6 +217,6 @@ test('a refusal says what it collided with', () => {
     'the range [0x11000, 0x11fff] meets the area [0x10000, 0x11fff] of memory of process 1 (test) at 0x7f0000000000',
   )
   expect(said(world.map(ioas, 0xfedf_f000n, B, 0x2000n))).toBe(
-    'the range [0xfedff000, 0xfee00fff] meets [0xfee00000, 0xfeefffff], which device 2 reserves',
+    'the range [0xfedff000, 0xfee00fff] meets [0xfee00000, 0xfeefffff] (a reserved region), which device 2 reserves',
   )
 })

@@ -1,16 +1,9 @@
 import { expect, test } from 'vitest'
 import { objectId } from '../../src/abi/brands.ts'
 import type { EngineEvent } from '../../src/engine/events.ts'
-import { Diagnosis } from '../../src/watch/diagnosis.ts'
-import { type Finding, findingText } from '../../src/watch/finding.ts'
+import { findingText } from '../../src/watch/finding.ts'
 import { call } from './calls.ts'
-
-const findingsOf = (events: readonly EngineEvent[]): Finding[] => {
-  const findings: Finding[] = []
-  const diagnosis = new Diagnosis((finding) => findings.push(finding))
-  for (const event of events) diagnosis.event(event)
-  return findings
-}
+import { findingsOf } from './findings.ts'
 
 const set = (callNumber: number, ioas: number, previous: number): EngineEvent[] => [
   {
@@ -45,6 +38,7 @@ test('02 §2.5: the finding names the devices, their IOASes and the SET that spl
   )
   expect(finding?.evidence).toContainEqual({
     call: 7,
+    name: 'IOMMU_VFIO_IOAS',
     pid: 42,
     tid: 43,
     what: 'the compat IOAS became IOAS 4, it was IOAS 1',
