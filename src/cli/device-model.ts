@@ -52,7 +52,11 @@ export interface PciModelDeclaration<D extends OptionDeclarations> {
   /** Beside those of every PCI function. */
   readonly options: D
   /** Throws an Error with the end of a sentence ("... cannot be added: ") where it cannot be made. */
-  create(options: OptionValues<D>, argument: string | undefined): PciModel | Promise<PciModel>
+  create(
+    options: OptionValues<D>,
+    argument: string | undefined,
+    place: OptionValues<typeof pciOptions>,
+  ): PciModel | Promise<PciModel>
   /** What is not ours may throw at any time. */
   readonly guarded?: boolean
 }
@@ -69,7 +73,7 @@ export const pciModel = <D extends OptionDeclarations>(
     const [place, values] = readOptions(spec, pciOptions, declared.options)
     const { addr, group, 'pasid-bits': pasidBits, 'dynamic-msix': dynamicMsix } = place
     pci.add({
-      model: await declared.create(values, spec.argument),
+      model: await declared.create(values, spec.argument, place),
       guarded: declared.guarded ?? false,
       ...(addr === undefined ? {} : { address: addr }),
       ...(group === undefined ? {} : { group }),

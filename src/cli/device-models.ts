@@ -49,10 +49,11 @@ const edu = pciModel({
       'whether its registers can be mapped; what is stored there takes effect a moment later. Default: on',
     ),
   },
-  create: ({ 'dma-bits': dmaBits, mmap: mappable }) =>
+  create: ({ 'dma-bits': dmaBits, mmap: mappable }, _argument, { 'pasid-bits': pasidBits = 0 }) =>
     new Edu({
       ...(dmaBits === undefined ? {} : { dmaBits }),
       ...(mappable === undefined ? {} : { mappable }),
+      pasid: pasidBits > 0,
     }),
 })
 

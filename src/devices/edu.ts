@@ -2,12 +2,15 @@
  * edu, QEMU's teaching device (06 §13): a register that inverts, a factorial that takes time, a DMA
  * engine with a 4 KiB buffer, INTx and MSI.
  *
+ * Where the machine gives it PASIDs it has one register more, at 0xa0: with bit 31, DMA carries the PASID in
+ * bits 19:0.
+ *
  * Its registers can be mapped, as on Linux. Reads and writes through the device file are exact. What is
  * stored through a mapping counts once the model has looked (mapped-registers.ts), so that a load right
  * after it finds what was stored, not what it leads to; and a store of what is there already is not seen.
  */
-import { iova } from '../abi/brands.ts'
-import type { AccessWidth, Bar, PciModel, PciServices } from '../vfio/pci/pci-model.ts'
+import { iova, pasid } from '../abi/brands.ts'
+import type { AccessWidth, Bar, PciDma, PciModel, PciServices } from '../vfio/pci/pci-model.ts'
 import { MappedRegisters } from './mapped-registers.ts'
 
 const Register = {
@@ -22,6 +25,8 @@ const Register = {
   DMA_DESTINATION: 0x88,
   DMA_COUNT: 0x90,
   DMA_COMMAND: 0x98,
+  /** Of ours, and only where the device has PASIDs. */
+  DMA_PASID: 0xa0,
 } as const
 
 const IDENTIFICATION = 0x0100_00ed
@@ -37,7 +42,10 @@ const BUFFER_START = 0x4_0000n
 const BUFFER_SIZE = 4096
 const DMA_REGISTERS_FROM = 0x80
 /** Registers below this can be mapped with a meaning; the rest reads as all ones. */
-const REGISTERS_END = 0xa0
+const REGISTERS_END = 0xa8
+/** DMA_PASID: the register counts. */
+const PASID_VALID = 0x8000_0000
+const PASID_BITS = 0x000f_ffff
 const BAR_LENGTH = 1 << 20
 const ALL_ONES_32 = 0xffff_ffffn
 const ALL_ONES_64 = 0xffff_ffff_ffff_ffffn
@@ -49,6 +57,8 @@ export interface EduOptions {
   readonly dmaBits?: number
   /** How long a transfer takes, in milliseconds; default 100. */
   readonly dmaMilliseconds?: number
+  /** Whether there is a register for the PASID that DMA carries; the original has none. */
+  readonly pasid?: boolean
   /** How long a factorial takes; default 1. */
   readonly factorialMilliseconds?: number
 }
@@ -74,6 +84,7 @@ export class Edu implements PciModel {
 
   readonly #dmaMask: bigint
   readonly #dmaTime: number
+  readonly #hasPasid: boolean
   readonly #factorialTime: number
   readonly #buffer = new Uint8Array(BUFFER_SIZE)
   #services: PciServices | undefined
@@ -82,6 +93,7 @@ export class Edu implements PciModel {
   #status = 0
   #pending = 0
   #dma = { source: 0n, destination: 0n, count: 0n, command: 0n }
+  #pasid = 0
   /** Where clients map the registers, and what was last published there, in words. */
   readonly #mapped: MappedRegisters | undefined
   readonly #published = new Uint32Array(REGISTERS_END / 4)
@@ -92,6 +104,7 @@ export class Edu implements PciModel {
   constructor(options: EduOptions = {}) {
     this.#dmaMask = (1n << BigInt(options.dmaBits ?? 28)) - 1n
     this.#dmaTime = options.dmaMilliseconds ?? 100
+    this.#hasPasid = options.pasid ?? false
     this.#factorialTime = options.factorialMilliseconds ?? 1
     if (options.mappable ?? true) {
       this.#mapped = new MappedRegisters(BAR_LENGTH, () => this.#look())
@@ -126,6 +139,7 @@ export class Edu implements PciModel {
     this.#status = 0
     this.#pending = 0
     this.#dma = { source: 0n, destination: 0n, count: 0n, command: 0n }
+    this.#pasid = 0
     this.#buffer.fill(0)
     this.#services?.line(false)
     this.#publish(true)
@@ -215,6 +229,8 @@ export class Edu implements PciModel {
         return BigInt.asUintN(width * 8, this.#dma.count)
       case Register.DMA_COMMAND:
         return BigInt.asUintN(width * 8, this.#dma.command)
+      case Register.DMA_PASID:
+        return this.#hasPasid ? BigInt(this.#pasid) : nothing
       default:
         return nothing
     }
@@ -280,6 +296,9 @@ export class Edu implements PciModel {
       case Register.DMA_COUNT:
         this.#dma.count = value
         return
+      case Register.DMA_PASID:
+        this.#pasid = (Number(BigInt.asUintN(32, value)) & (PASID_VALID | PASID_BITS)) >>> 0
+        return
       case Register.DMA_COMMAND:
         if ((value & DMA_START) === 0n) return
         this.#dma.command = value
@@ -296,12 +315,20 @@ export class Edu implements PciModel {
     if (own >= BUFFER_START && own + count <= BUFFER_START + BigInt(BUFFER_SIZE)) {
       const at = Number(own - BUFFER_START)
       const part = this.#buffer.subarray(at, at + Number(count))
-      if (toMemory) this.#services?.dma.write(bus, part)
-      else if (this.#services?.dma.read(bus, part) === false) part.fill(0)
+      const dma = this.#port()
+      if (toMemory) dma?.write(bus, part)
+      else if (dma?.read(bus, part) === false) part.fill(0)
     }
     this.#dma.command &= ~DMA_START
     if ((command & DMA_INTERRUPT) !== 0n) this.#raise(DMA_DONE)
     else this.#publish()
+  }
+
+  #port(): PciDma | undefined {
+    const withPasid = this.#hasPasid && (this.#pasid & PASID_VALID) !== 0
+    return withPasid
+      ? this.#services?.dmaWithPasid(pasid(this.#pasid & PASID_BITS))
+      : this.#services?.dma
   }
 }
 

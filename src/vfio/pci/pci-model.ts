@@ -5,7 +5,7 @@
  * A BAR either traps (each access calls the model) or is memory that clients map: then the model reads
  * and writes the same memory and has to poll it (06 §12).
  */
-import type { Iova, PhysAddr } from '../../abi/brands.ts'
+import type { Iova, Pasid, PhysAddr } from '../../abi/brands.ts'
 import type { DmaFollower } from '../../engine/dma-changes.ts'
 import type { SharedRegion } from '../../engine/file.ts'
 import type { FrameExtent } from '../../engine/frames.ts'
@@ -56,7 +56,7 @@ export interface PciIdentity {
   readonly capabilities: readonly PciCapability[]
 }
 
-/** DMA of the device itself, without PASID. False: an address does not translate, or the memory is gone. */
+/** DMA of a device, or of one PASID of it. False: an address does not translate, or the memory is gone. */
 export interface PciDma {
   /** Up to the first byte that cannot be read. */
   read(iova: Iova, into: Uint8Array): boolean
@@ -83,7 +83,10 @@ export interface PciDirectAccess {
 
 /** What vfio-pci offers the model while the device is open. */
 export interface PciServices {
+  /** Without PASID. */
   readonly dma: PciDma
+  /** With a PASID, which the user has attached to an address space of its own. */
+  dmaWithPasid(pasid: Pasid): PciDma
   readonly direct: PciDirectAccess
   /** COMMAND bit 2: without it a device neither does DMA nor sends MSI. */
   readonly busMaster: boolean

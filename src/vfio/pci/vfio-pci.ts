@@ -7,6 +7,7 @@ import {
   type FileOffset,
   fileOffset,
   type ObjectId,
+  type Pasid,
   type UserVa,
 } from '../../abi/brands.ts'
 import {
@@ -47,7 +48,7 @@ import { hotReset, hotResetInfo } from './hot-reset.ts'
 import { Interrupts } from './interrupts.ts'
 import { Ioeventfds } from './ioeventfd.ts'
 import { LowPower } from './low-power.ts'
-import type { PciDirectAccess, PciModel, PciServices, PciTimers } from './pci-model.ts'
+import type { PciDirectAccess, PciDma, PciModel, PciServices, PciTimers } from './pci-model.ts'
 import { formatAddress, type PciAddress, type PciBus } from './pci-slot.ts'
 import { refuseToken } from './vf-token.ts'
 
@@ -131,7 +132,7 @@ export class VfioPci implements VfioDriver {
         return disabled()
       },
     })
-    this.#services = this.#makeServices(new DmaPort(machine, device), timers)
+    this.#services = this.#makeServices(timers)
     bus.functions.push(this)
   }
 
@@ -222,14 +223,19 @@ export class VfioPci implements VfioDriver {
     }
   }
 
-  #makeServices(dma: DmaPort, timers: PciTimers): PciServices {
+  #makeServices(timers: PciTimers): PciServices {
     const pci = this
     const master = (): boolean => (pci.#hw.command & PciCommand.MASTER) !== 0
+    const dmaOf = (pasid?: Pasid): PciDma => {
+      const port = new DmaPort(this.#machine, this.#device, pasid)
+      return {
+        read: (iova, into) => master() && port.read(iova, into) === undefined,
+        write: (iova, bytes) => master() && port.write(iova, bytes) === undefined,
+      }
+    }
     return {
-      dma: {
-        read: (iova, into) => master() && dma.read(iova, into) === undefined,
-        write: (iova, bytes) => master() && dma.write(iova, bytes) === undefined,
-      },
+      dma: dmaOf(),
+      dmaWithPasid: dmaOf,
       direct: this.#directAccess(),
       get busMaster() {
         return master()
