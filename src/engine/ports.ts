@@ -111,6 +111,8 @@ export interface HeldEventfd {
   drain(): bigint
   /** Calls back when the counter becomes non-zero, and at once if it is; returns how to stop that. */
   onSignal(listener: () => void): () => void
+  /** Whether no process has it any more but who holds it here; absent where that cannot be told. */
+  abandoned?(): boolean
   close(): void
 }
 

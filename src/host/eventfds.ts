@@ -2,6 +2,7 @@
  * Eventfds of clients that a device signals or waits for: held as descriptors of our own, so that a
  * client may close its own (06 §6.2).
  */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { HeldEventfd } from '../engine/ports.ts'
 import type { Sys } from './sys.ts'
 
@@ -21,6 +22,8 @@ export class Eventfds {
   readonly #one
   /** struct epoll_event is packed on x86-64 only. */
   readonly #stride: number
+  /** Processes that may have eventfds. */
+  clients: () => Iterable<number> = () => []
   readonly #listeners = new Map<number, Set<() => void>>()
 
   constructor(sys: Sys) {
@@ -48,11 +51,24 @@ export class Eventfds {
       signal: () => this.#signal(fd),
       drain: () => this.#drain(fd),
       onSignal: (listener) => this.#listen(fd, listener),
+      abandoned: () => this.#abandoned(fd),
       close: () => {
         if (open) this.#sys.call('close', fd)
         open = false
       },
     }
+  }
+
+  /** Asks the kernel which eventfd each of the clients' descriptors is. */
+  #abandoned(fd: number): boolean {
+    const wanted = idOf(`/proc/self/fdinfo/${fd}`)
+    if (wanted === undefined) return false
+    for (const pid of this.clients())
+      for (const number of descriptorsOf(pid)) {
+        if (linkOf(`/proc/${pid}/fd/${number}`) !== 'anon_inode:[eventfd]') continue
+        if (idOf(`/proc/${pid}/fdinfo/${number}`) === wanted) return false
+      }
+    return true
   }
 
   /** Poll first: a blocking eventfd at its highest value would block us. */
@@ -118,3 +134,19 @@ export class Eventfds {
     for (const fd of ready) for (const listener of [...(this.#listeners.get(fd) ?? [])]) listener()
   }
 }
+
+const attempt = <T>(what: () => T): T | undefined => {
+  try {
+    return what()
+  } catch {
+    // The process is gone, or has closed it.
+    return undefined
+  }
+}
+
+const descriptorsOf = (pid: number): readonly string[] =>
+  attempt(() => readdirSync(`/proc/${pid}/fd`)) ?? []
+const linkOf = (path: string): string | undefined => attempt(() => readlinkSync(path))
+/** Which eventfd it is; kernels before Linux 5.2 do not tell. */
+const idOf = (path: string): string | undefined =>
+  /^eventfd-id: *(\d+)/m.exec(attempt(() => readFileSync(path, 'latin1')) ?? '')?.[1]

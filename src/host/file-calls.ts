@@ -5,6 +5,7 @@ import { Refusal } from '../engine/reason.ts'
 import type { SyscallName } from './arch.ts'
 import { FileRegions } from './file-regions.ts'
 import { hostedFile } from './hosted-file.ts'
+import { answersForKvm } from './kvm.ts'
 import type { HostedFile } from './open-files.ts'
 import { mapOver } from './process-calls.ts'
 import { type Handler, reportAnswered, type Server } from './server.ts'
@@ -40,8 +41,9 @@ const ioctl: Handler = (server) => {
     files.drain()
   }
   const hosted = hostedFile(server, fd)
-  if (hosted === undefined) notifications.proceed()
-  else {
+  if (hosted === undefined) {
+    if (!answersForKvm(server)) notifications.proceed()
+  } else {
     streak.found(tid, fd, call.process.pid, hosted)
     ioctlOf(server, hosted)
   }

@@ -64,6 +64,7 @@ export const createServer = (
   const tasks = new Tasks(sys, shared)
   shared.mappers = () => tasks.addressSpaces()
   const eventfds = new Eventfds(sys)
+  eventfds.clients = () => tasks.family()
   const workers = system.deviceWorkers ?? []
   for (const worker of workers) eventfds.watch(worker.attention, () => worker.serve())
   if (workers.length > 0)

@@ -91,7 +91,7 @@ export class Tasks {
 
   /** Address spaces of all processes that we know, and of their descendants. */
   *addressSpaces(): Generator<HostAddressSpace> {
-    for (const pid of this.#family()) {
+    for (const pid of this.family()) {
       const process = this.#processes.get(pid) ?? this.#process(pid)
       if (process.alive()) yield process.addressSpace
     }
@@ -99,10 +99,11 @@ export class Tasks {
 
   /** Everything mapped by the processes that we know and their descendants. */
   *allAreas(): Generator<Vma> {
-    for (const pid of this.#family()) yield* areasOf(pid)
+    for (const pid of this.family()) yield* areasOf(pid)
   }
 
-  *#family(): Generator<number> {
+  /** IDs of the processes that we know and of their descendants. */
+  *family(): Generator<number> {
     const seen = new Set<number>()
     const queue = [...this.#processes.keys()]
     for (let pid = queue.pop(); pid !== undefined; pid = queue.pop()) {

@@ -4,6 +4,7 @@
  */
 import type { Trap } from './bpf.ts'
 import { INJECTED } from './injected-calls.ts'
+import { KVM_SET_DEVICE_ATTR } from './kvm.ts'
 
 const MAP_FIXED = 0x10
 const MAP_ANONYMOUS = 0x20
@@ -42,6 +43,7 @@ const files: readonly Trap[] = [
       [{ argument: 1, is: 'equal', value: 0x541b }],
       [{ argument: 1, is: 'equal', value: 0x5460 }],
       [{ argument: 1, is: 'equal', value: 0x5452 }],
+      [{ argument: 1, is: 'equal', value: KVM_SET_DEVICE_ATTR }],
     ],
   },
   { call: 'fstat' },

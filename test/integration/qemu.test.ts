@@ -110,6 +110,20 @@ describe.skipIf(NEEDS.some(([there]) => !there))(`QEMU${unless(...NEEDS)}`, () =
     PATIENCE,
   )
 
+  test(
+    'the same for a guest with an IOMMU of its own, which maps and unmaps each transfer',
+    async () => {
+      const by = { options: ['--container=type1'], program: qemu }
+      await writesDisk(by, [
+        ...['-machine', 'q35,accel=tcg,kernel-irqchip=split'],
+        ...['-device', 'intel-iommu,caching-mode=on'],
+        ...['-append', 'console=ttyS0 quiet panic=-1 intel_iommu=on iommu.strict=1'],
+        ...['-device', 'vfio-pci,host=0000:01:00.0'],
+      ])
+    },
+    PATIENCE,
+  )
+
   test.skipIf(!NEWER[0])(
     `the same by cdev and iommufd${unless(NEWER)}`,
     async () => {

@@ -99,6 +99,8 @@ export class Intx {
     }
     const eventfd = holdEventfd(call, descriptor)
     if (eventfd instanceof Refusal) return eventfd
+    // When its last descriptor is closed, an eventfd unmasks no more: Linux lets go of it by itself.
+    if (this.#unmask?.eventfd.abandoned?.() === true) this.#dropUnmask()
     if (this.#unmask !== undefined) {
       eventfd.close()
       return refuse(IntxUnmaskInstalled, {})
