@@ -47,7 +47,7 @@ export const recordingFile = (
   flush()
   return {
     writer,
-    world: new NotedWorld((record) => writer.served(record)),
+    world: new NotedWorld(writer),
     end: () => {
       writer.end(Math.round((performance.now() - began) * 1e6))
       sink.close()

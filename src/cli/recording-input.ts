@@ -8,11 +8,12 @@ const PIECE = 1 << 20
 
 export class RecordingInput {
   readonly #file: string
-  readonly #reader = new RecordingReader()
+  readonly #reader: RecordingReader
 
-  /** `-` is standard input. */
-  constructor(file: string) {
+  /** `-` is standard input. `served`: with what only replay needs. */
+  constructor(file: string, options: { readonly served?: boolean } = {}) {
     this.#file = file
+    this.#reader = new RecordingReader(options)
   }
 
   /** Known with the first item, and when there are no more. */

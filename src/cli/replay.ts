@@ -27,7 +27,7 @@ export const replayCommand = async (file: string, options: ReplayOptions): Promi
     if (printed < options.most) output.write(`${differenceText(difference)}\n`)
     printed += 1
   }
-  const input = new RecordingInput(file)
+  const input = new RecordingInput(file, { served: true })
   const replay = new Replay(report)
   let machine: Machine | undefined
   try {

@@ -1,6 +1,6 @@
 /** One served record, taken apart: how the machine was entered, and the answers to what it will ask. */
 import { RecordingError, type ServedRecord } from '../watch/recording.ts'
-import { ASKED_ARITY, type AskedCode, ENTRY_ARITY, HEAD } from './served.ts'
+import { ASKED_ARITY, Asked, type AskedCode, ENTRY_ARITY, HEAD } from './served.ts'
 
 interface Answer {
   readonly asked: number
@@ -13,15 +13,16 @@ export class Answers {
   /** The system call that was served then; 0 for none. */
   readonly systemCall: number
   readonly result: unknown
+  /** It ended in a mistake of ours. */
+  readonly thrown: boolean
   readonly args: readonly unknown[]
   readonly #answers: Answer[] = []
 
   /** Throws RecordingError where a later version noted what is not known here. */
   constructor(record: ServedRecord) {
-    const [entry, systemCall, result] = record
+    const [entry, systemCall] = record
     this.entry = numberOf(entry)
     this.systemCall = numberOf(systemCall)
-    this.result = result
     let at = HEAD + arityOf(ENTRY_ARITY, this.entry, 'way into the machine')
     this.args = record.slice(HEAD, at)
     while (at < record.length) {
@@ -31,6 +32,8 @@ export class Answers {
       this.#answers.push({ asked, values: record.slice(at + 1, end), used: false })
       at = end
     }
+    this.thrown = this.all(Asked.THROWN).length > 0
+    this.result = this.all(Asked.RESULT)[0]?.[0]
   }
 
   /**

@@ -15,7 +15,7 @@ import type { Refusal, Result } from '../engine/reason.ts'
 import type { NotedFiles } from './noted-file.ts'
 import type { NotedProcess, NotedThings } from './noted-process.ts'
 import { type Notes, Numbers } from './notes.ts'
-import { Asked, contentOf, Entry, writtenOf } from './served.ts'
+import { Asked, Entry } from './served.ts'
 
 class NotedMemory implements UserMemory {
   readonly #notes: Notes
@@ -27,13 +27,13 @@ class NotedMemory implements UserMemory {
 
   read(address: UserVa, length: number): Uint8Array {
     const bytes = this.#now.read(address, length)
-    this.#notes.asked(Asked.READ, address, length, contentOf(bytes))
+    this.#notes.read(address, length, bytes)
     return bytes
   }
 
   write(address: UserVa, bytes: Uint8Array): number {
     const count = this.#now.write(address, bytes)
-    this.#notes.asked(Asked.WRITE, address, bytes.length, writtenOf(bytes), count)
+    this.#notes.written(address, bytes, count)
     return count
   }
 

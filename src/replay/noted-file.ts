@@ -147,11 +147,16 @@ export class NotedFiles {
   ): T {
     const { notes } = this.#things
     const call = this.#call.begin(served)
-    const serve = (): T => {
-      notes.argument(0, this.#things.processNumber(call.process))
-      return run(call)
-    }
-    return notes.enter(entry, [0, call.tid, number, ...args], serve, shown)
+    const { process, tid } = call
+    return notes.enter(
+      entry,
+      [this.#things.processNumber(process), tid, number, ...args],
+      () => {
+        process.introduce()
+        return run(call)
+      },
+      shown,
+    )
   }
 
   #region(inner: SharedRegion): NotedRegion {

@@ -46,14 +46,11 @@ export class NotedThings {
     return noted
   }
 
-  /** The number, said with what it stands for the first time. Only within an entry. */
   processNumber(process: NotedProcess): number {
-    if (this.#processNumbers.has(process)) return this.#processNumbers.of(process)
-    const number = this.#processNumbers.add(process)
-    this.notes.asked(Asked.PROCESS, number, process.pid)
-    return number
+    return this.#processNumbers.of(process)
   }
 
+  /** The number, said with what it stands for the first time. Only within an entry. */
   spaceNumber(space: NotedSpace): number {
     if (this.#spaceNumbers.has(space)) return this.#spaceNumbers.of(space)
     const number = this.#spaceNumbers.add(space)
@@ -93,6 +90,11 @@ export class NotedProcess implements Process {
 
   get pid(): number {
     return this.inner.pid
+  }
+
+  /** Says which process it is, once. Only within an entry. */
+  introduce(): void {
+    this.#fact('pid', this.inner.pid)
   }
 
   get name(): string {

@@ -8,7 +8,7 @@ import type { AddressSpace, Process } from '../engine/ports.ts'
 import { Refusal, type Result } from '../engine/reason.ts'
 import { NotedFiles } from './noted-file.ts'
 import { NotedThings } from './noted-process.ts'
-import { Notes } from './notes.ts'
+import { Notes, type ServedSink } from './notes.ts'
 import { Entry } from './served.ts'
 
 /** Calls back once, after some milliseconds; returns how to cancel. */
@@ -23,9 +23,8 @@ export class NotedWorld {
   #timers = 0
   #calls = 0
 
-  /** `take` gets each record when its entry is over; the list is used again afterwards. */
-  constructor(take: (record: readonly unknown[]) => void) {
-    this.#notes = new Notes(take)
+  constructor(sink: ServedSink) {
+    this.#notes = new Notes(sink)
     this.#things = new NotedThings(this.#notes)
     this.#files = new NotedFiles(this.#things)
   }
@@ -49,13 +48,14 @@ export class NotedWorld {
     }))
   }
 
-  #open(node: DeviceNode, process: Process, mode: OpenMode): Result<OpenFile> {
-    const noted = this.#things.process(process)
+  #open(node: DeviceNode, caller: Process, mode: OpenMode): Result<OpenFile> {
+    const noted = this.#things.process(caller)
+    const process = this.#things.processNumber(noted)
     const open = (): Result<OpenFile> => {
-      this.#notes.argument(0, this.#things.processNumber(noted))
+      noted.introduce()
       return node.open(noted, mode)
     }
-    const file = this.#notes.enter(Entry.OPEN, [0, node.path, mode], open, (result) =>
+    const file = this.#notes.enter(Entry.OPEN, [process, node.path, mode], open, (result) =>
       result instanceof Refusal ? result : this.#files.numberOf(result),
     )
     return file instanceof Refusal ? file : this.#files.note(file)

@@ -1,4 +1,12 @@
-import { type AskedCode, type EntryCode, HEAD } from './served.ts'
+import type { UserVa } from '../abi/brands.ts'
+import type { ValueEncoder } from '../watch/recording-encoder.ts'
+import { Asked, type AskedCode, type EntryCode, putContent, putWritten } from './served.ts'
+
+/** Where a record goes: its values, then the word that they are complete. */
+export interface ServedSink {
+  readonly servedValues: ValueEncoder
+  served(): void
+}
 
 /** Gives numbers to things of one kind, as they first appear. */
 export class Numbers<Thing extends object> {
@@ -20,16 +28,17 @@ export class Numbers<Thing extends object> {
   }
 }
 
-/** Collects what belongs to one entry, and hands it on when the entry is over. */
+/** Writes down what belongs to one entry, as it happens. */
 export class Notes {
-  readonly #take: (record: readonly unknown[]) => void
-  readonly #record: unknown[] = []
+  readonly #sink: ServedSink
+  readonly #values: ValueEncoder
   #open = false
   /** The system call being served, counted from 1; 0 between calls: what happens then was caused by none. */
   systemCall = 0
 
-  constructor(take: (record: readonly unknown[]) => void) {
-    this.#take = take
+  constructor(sink: ServedSink) {
+    this.#sink = sink
+    this.#values = sink.servedValues
   }
 
   /** What is asked outside of every entry changes nothing in the machine. */
@@ -38,9 +47,8 @@ export class Notes {
   }
 
   /**
-   * The machine is entered: `run` does it, `shown` is how its result is noted. What throws is a mistake of
-   * ours, and not noted. An entry within another is part of that: the machine itself caused it, and will
-   * again.
+   * The machine is entered: `run` does it, `shown` is how its result is noted. An entry within another is
+   * part of that: the machine itself caused it, and will again.
    */
   enter<T>(
     entry: EntryCode,
@@ -50,26 +58,48 @@ export class Notes {
   ): T {
     if (this.#open) return run()
     this.#open = true
-    const record = this.#record
-    record.length = 0
-    record.push(entry, this.systemCall, undefined)
-    for (const arg of args) record.push(arg)
+    const values = this.#values
+    values.number(entry)
+    values.number(this.systemCall)
+    for (const arg of args) values.value(arg)
+    let thrown = true
     try {
       const result = run()
-      record[2] = shown(result)
-      this.#take(record)
+      thrown = false
+      values.number(Asked.RESULT)
+      values.value(shown(result))
       return result
     } finally {
       this.#open = false
+      if (thrown) values.number(Asked.THROWN)
+      this.#sink.served()
     }
   }
 
-  /** Replaces an argument of the entry that was not known at the beginning. */
-  argument(index: number, value: unknown): void {
-    if (this.#open) this.#record[HEAD + index] = value
+  asked(asked: AskedCode, ...answer: readonly unknown[]): void {
+    if (!this.#open) return
+    this.#values.number(asked)
+    for (const value of answer) this.#values.value(value)
   }
 
-  asked(asked: AskedCode, ...values: readonly unknown[]): void {
-    if (this.#open) this.#record.push(asked, ...values)
+  /** Memory of the calling thread was read: at every call, so it takes no detour. */
+  read(address: UserVa, length: number, bytes: Uint8Array): void {
+    if (!this.#open) return
+    const values = this.#values
+    values.number(Asked.READ)
+    values.bigint(address)
+    values.number(length)
+    putContent(values, bytes)
+  }
+
+  /** And written. */
+  written(address: UserVa, bytes: Uint8Array, count: number): void {
+    if (!this.#open) return
+    const values = this.#values
+    values.number(Asked.WRITE)
+    values.bigint(address)
+    values.number(bytes.length)
+    putWritten(values, bytes)
+    values.number(count)
   }
 }

@@ -6,7 +6,7 @@ import type { MmapRegion, OpenFile, OpenMode } from '../engine/file.ts'
 import type { Machine } from '../engine/machine.ts'
 import type { Observer } from '../engine/observer.ts'
 import { Refusal, type Result } from '../engine/reason.ts'
-import type { RecordingItem, ServedRecord } from '../watch/recording.ts'
+import { RecordingError, type RecordingItem, type ServedRecord } from '../watch/recording.ts'
 import { Answers, bigintOf, numberOf, textOf } from './answers.ts'
 import { type Difference, eventDifference, resultDifference } from './difference.ts'
 import type { Timers } from './noted-world.ts'
@@ -96,7 +96,7 @@ export class Replay {
     this.#arrive(answers.systemCall, machine)
     this.#replayed = []
     this.#entries += 1
-    const result = this.#enter(answers, machine)
+    const result = this.#tried(answers, machine)
     const recorded = this.#recorded
     this.#recorded = []
     if (result === LEFT_OUT) this.#leftOut += 1
@@ -125,6 +125,20 @@ export class Replay {
             ? { ...difference, call: event?.call ?? difference.call }
             : resultDifference(answers, event, result, difference),
         )
+  }
+
+  /** A mistake of ours ends an entry, as it did in the run. */
+  #tried(answers: Answers, machine: Machine): unknown {
+    try {
+      const result = this.#enter(answers, machine)
+      if (answers.thrown && result !== LEFT_OUT)
+        this.#world.complain('the recording ended it with a mistake of iommufd-user')
+      return result
+    } catch (error) {
+      if (error instanceof RecordingError) throw error
+      if (!answers.thrown) this.#world.complain(`it ended with a mistake of iommufd-user: ${error}`)
+      return answers.result
+    }
   }
 
   #enter(answers: Answers, machine: Machine): unknown {

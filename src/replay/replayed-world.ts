@@ -22,8 +22,6 @@ export class ReplayedWorld {
   begin(answers: Answers): void {
     this.#answers = answers
     this.#complaints = []
-    for (const [process, pid] of answers.all(Asked.PROCESS))
-      this.process(numberOf(process)).pid = numberOf(pid)
     for (const [process, what, value] of answers.all(Asked.FACT))
       this.process(numberOf(process)).facts.set(textOf(what), value)
     for (const [space, id] of answers.all(Asked.SPACE))
@@ -116,12 +114,16 @@ export const addressText = (address: unknown): string =>
   typeof address === 'bigint' ? hex(address) : String(address)
 
 export class ReplayedProcess implements Process {
-  pid = 0
   readonly facts = new Map<string, unknown>()
   readonly #world: ReplayedWorld
 
   constructor(world: ReplayedWorld) {
     this.#world = world
+  }
+
+  get pid(): number {
+    const pid = this.facts.get('pid')
+    return typeof pid === 'number' ? pid : 0
   }
 
   get name(): string {

@@ -3,10 +3,11 @@
  * as one record, with everything that the machine asked of the world on the way and what the answer was.
  * The same machine, entered in the same ways and given the same answers, does the same.
  *
- * A record is a flat list: entry, which system call was being served (counted from 1; 0 for none), result,
- * the entry's arguments, and the answers, each a code and as many values as its arity says. Processes, address spaces, memory
+ * A record is a flat list: entry, which system call was being served (counted from 1; 0 for none), the
+ * entry's arguments, and the answers, each a code and as many values as its arity says. Processes, address spaces, memory
  * objects, files and the like are numbered, each kind from 0, as they first appear.
  */
+import type { ValueEncoder } from '../watch/recording-encoder.ts'
 
 /** Ways into the machine. */
 export const Entry = {
@@ -53,55 +54,56 @@ export const ENTRY_ARITY: Readonly<Record<number, number>> = {
 
 /** What the machine asked; behind `->` the answer. */
 export const Asked = {
-  /** process: its pid (said when it first appears) */
-  PROCESS: 0,
   /** process, what -> value, said when it is another than before */
-  FACT: 1,
+  FACT: 0,
   /** address space: its id */
-  SPACE: 2,
+  SPACE: 1,
   /** address space -> is it gone? said when it is another than before */
-  GONE: 3,
+  GONE: 2,
   /** memory object: its name, its contiguity */
-  PAGES: 4,
+  PAGES: 3,
   /** address, length -> bytes, as `Content`; memory of the calling thread */
-  READ: 5,
+  READ: 4,
   /** address, length, content as `Written` -> how many bytes were written */
-  WRITE: 6,
+  WRITE: 5,
   /** The same for an address space, whose number comes first. */
-  SPACE_READ: 7,
-  SPACE_WRITE: 8,
+  SPACE_READ: 6,
+  SPACE_WRITE: 7,
   /** address space, first page, count, for writing -> refusal, or [memory object, page, count, ...] */
-  TAKE: 9,
+  TAKE: 8,
   /** memory object, page, offset, length -> Content, or false where it cannot be reached */
-  PAGES_READ: 10,
+  PAGES_READ: 9,
   /** memory object, page, offset, length, Written -> could it be reached? */
-  PAGES_WRITE: 11,
+  PAGES_WRITE: 10,
   /** descriptor -> file of ours; -1 where it is none */
-  FILE: 12,
+  FILE: 11,
   /** descriptor, which is another file: its number and its name */
-  FOREIGN: 13,
+  FOREIGN: 12,
   /** file -> descriptor or refusal */
-  INSTALL: 14,
+  INSTALL: 13,
   /** Which question about a failing step of this entry, from 0, was answered with yes. */
-  FAILS: 15,
+  FAILS: 14,
   /** foreign file -> held file, its name */
-  DUP: 16,
+  DUP: 15,
   /** held file, first page, count -> as TAKE */
-  HELD_TAKE: 17,
+  HELD_TAKE: 16,
   /** foreign file -> eventfd; -1 where it is none */
-  EVENTFD: 18,
+  EVENTFD: 17,
   /** eventfd -> counter */
-  DRAIN: 19,
+  DRAIN: 18,
   /** eventfd, listener -> was it called at once? */
-  LISTEN: 20,
+  LISTEN: 19,
   /** region, offset -> bytes there that clients have changed since it was looked at last */
-  REGION: 21,
+  REGION: 20,
+  /** The last one: what the entry ended with. */
+  RESULT: 21,
+  /** The last one: it ended in a mistake of ours. */
+  THROWN: 22,
 } as const
 
 export type AskedCode = (typeof Asked)[keyof typeof Asked]
 
 export const ASKED_ARITY: Readonly<Record<number, number>> = {
-  [Asked.PROCESS]: 2,
   [Asked.FACT]: 3,
   [Asked.SPACE]: 2,
   [Asked.GONE]: 2,
@@ -123,20 +125,28 @@ export const ASKED_ARITY: Readonly<Record<number, number>> = {
   [Asked.DRAIN]: 2,
   [Asked.LISTEN]: 3,
   [Asked.REGION]: 3,
+  [Asked.RESULT]: 1,
+  [Asked.THROWN]: 0,
 }
 
-/** Entry, system call, result. */
-export const HEAD = 3
+/** Entry, system call. */
+export const HEAD = 2
 
 /** What was read: the bytes; how many, where all are zero; how many, negative, where they were too many to keep. */
 export type Content = Uint8Array | number
 
 /** DMA of more bytes than this is noted without them: what devices compute from is shorter. */
-const KEPT_OF_DMA = 4096
+const KEPT_OF_DMA = 1 << 16
 
 export const contentOf = (bytes: Uint8Array, isDma = false): Content => {
   if (isDma && bytes.length > KEPT_OF_DMA) return -bytes.length
   return isZero(bytes) ? bytes.length : bytes.slice()
+}
+
+/** Writes what `contentOf` is, without making it. */
+export const putContent = (values: ValueEncoder, bytes: Uint8Array): void => {
+  if (isZero(bytes)) values.number(bytes.length)
+  else values.bytes(bytes)
 }
 
 /** The bytes again; zeros where they were not kept. */
@@ -155,6 +165,12 @@ const KEPT_OF_WRITES = 512
 
 export const writtenOf = (bytes: Uint8Array): Written =>
   bytes.length <= KEPT_OF_WRITES ? bytes.slice() : checksum(bytes)
+
+/** Writes what `writtenOf` is, without making it. */
+export const putWritten = (values: ValueEncoder, bytes: Uint8Array): void => {
+  if (bytes.length <= KEPT_OF_WRITES) values.bytes(bytes)
+  else values.number(checksum(bytes))
+}
 
 export const sameWritten = (one: Written, other: Written): boolean =>
   typeof one === 'number' || typeof other === 'number'

@@ -8,20 +8,26 @@ const SHORT = 64
 export class ByteBuffer {
   bytes: Uint8Array
   view: DataView
+  #room: number
   /** Bytes in use. */
   length = 0
 
   constructor(capacity: number) {
     this.bytes = new Uint8Array(capacity)
+    this.#room = capacity
     this.view = new DataView(this.bytes.buffer)
   }
 
   /** Makes room for `more` bytes at the end. */
   reserve(more: number): void {
-    if (this.length + more <= this.bytes.length) return
+    if (this.length + more > this.#room) this.#grow(more)
+  }
+
+  #grow(more: number): void {
     const grown = new Uint8Array(Math.max(this.bytes.length * 2, this.length + more))
     grown.set(this.bytes.subarray(0, this.length))
     this.bytes = grown
+    this.#room = grown.length
     this.view = new DataView(grown.buffer)
   }
 
@@ -48,11 +54,20 @@ export class ByteBuffer {
     this.length += 8
   }
 
-  /** The low 64 bits. */
-  word(value: bigint): void {
-    this.reserve(8)
-    this.view.setBigUint64(this.length, value, true)
-    this.length += 8
+  /** A byte and the low 64 bits of a number. */
+  word(tag: number, value: bigint): void {
+    this.reserve(9)
+    const { length } = this
+    this.bytes[length] = tag
+    this.view.setBigUint64(length + 1, value, true)
+    this.length = length + 9
+  }
+
+  /** Everything that is in another one. */
+  append(other: ByteBuffer): void {
+    this.reserve(other.length)
+    this.bytes.set(other.bytes.subarray(0, other.length), this.length)
+    this.length += other.length
   }
 
   /** With its length in front. */

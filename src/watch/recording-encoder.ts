@@ -11,19 +11,24 @@ import {
   Tag,
 } from './recording-value.ts'
 
-/** A place in the tree of shapes: the names so far. */
-interface ShapeNode {
-  readonly next: Map<string, ShapeNode>
-  /** The number of the shape that ends here; -1 for none. */
+interface Shape {
+  readonly names: readonly string[]
+  /** -1 while it has none. */
   number: number
 }
 
-const shapeNode = (): ShapeNode => ({ next: new Map(), number: -1 })
+/** A place in the tree of shapes: the names so far. */
+interface ShapeNode {
+  readonly next: Map<string, ShapeNode>
+  shape: Shape | undefined
+}
 
 export class ValueEncoder {
   readonly #to: ByteBuffer
   readonly #texts = new Map<string, number>()
-  readonly #shapes = shapeNode()
+  readonly #shapes: ShapeNode = { next: new Map(), shape: undefined }
+  /** The shape last seen, by type of event. */
+  readonly #likely = new Map<string, Shape>()
   #shapeCount = 0
   readonly #kinds = new Map<ReasonKind<unknown>, number>()
   #depth = 0
@@ -37,9 +42,9 @@ export class ValueEncoder {
    * written as the text that it prints as; what lies too deep is left out.
    */
   value(value: unknown): void {
-    if (typeof value === 'number') this.number(value)
-    else if (typeof value === 'string') this.text(value)
-    else if (typeof value === 'bigint') this.#bigint(value)
+    if (typeof value === 'string') this.text(value)
+    else if (typeof value === 'number') this.number(value)
+    else if (typeof value === 'bigint') this.bigint(value)
     else if (typeof value === 'boolean') this.#to.byte(value ? Tag.TRUE : Tag.FALSE)
     else if (typeof value !== 'object') this.#to.byte(Tag.UNDEFINED)
     else if (value === null) this.#to.byte(Tag.NULL)
@@ -48,8 +53,9 @@ export class ValueEncoder {
 
   number(value: number): void {
     const to = this.#to
-    if (value >= 0 && value < Tag.SMALL_END && Number.isInteger(value) && !Object.is(value, -0))
-      to.byte(value)
+    const small = value | 0
+    if (small === value && small >= 0 && small < Tag.SMALL_END && !Object.is(value, -0))
+      to.byte(small)
     else if (!Number.isSafeInteger(value) || value === 0) {
       to.byte(Tag.FLOAT)
       to.float(value)
@@ -79,11 +85,9 @@ export class ValueEncoder {
     this.#to.block(bytes)
   }
 
-  #bigint(value: bigint): void {
-    if (value >= 0n && value <= MAX_U64) {
-      this.#to.byte(Tag.WORD)
-      this.#to.word(value)
-    } else {
+  bigint(value: bigint): void {
+    if (value >= 0n && value <= MAX_U64) this.#to.word(Tag.WORD, value)
+    else {
       this.#to.byte(Tag.BIG)
       this.#to.text(value.toString())
     }
@@ -107,31 +111,46 @@ export class ValueEncoder {
   }
 
   #members(object: Readonly<Record<string, unknown>>): void {
+    this.#shape(this.#shapeOf(object))
+    for (const name in object) this.value(object[name])
+  }
+
+  #shapeOf(object: Readonly<Record<string, unknown>>): Shape {
+    // Events of one type mostly have one shape: comparing is faster than walking the tree.
+    const { type } = object
+    if (typeof type !== 'string') return this.#found(object)
+    const likely = this.#likely.get(type)
+    if (likely !== undefined && hasNames(object, likely.names)) return likely
+    const shape = this.#found(object)
+    this.#likely.set(type, shape)
+    return shape
+  }
+
+  #found(object: object): Shape {
     let node = this.#shapes
     for (const name in object) {
       let next = node.next.get(name)
       if (next === undefined) {
-        next = shapeNode()
+        next = { next: new Map(), shape: undefined }
         node.next.set(name, next)
       }
       node = next
     }
-    this.#shape(node, object)
-    for (const name in object) this.value(object[name])
+    node.shape ??= { names: Object.keys(object), number: -1 }
+    return node.shape
   }
 
-  #shape(node: ShapeNode, object: object): void {
+  #shape(shape: Shape): void {
     const to = this.#to
-    if (node.number < 0) {
-      const names = Object.keys(object)
+    if (shape.number < 0) {
       to.byte(Tag.NEW_SHAPE)
-      to.varint(names.length)
-      for (const name of names) to.text(name)
-      if (this.#shapeCount < MAX_SHAPES) node.number = this.#shapeCount++
-    } else if (node.number < SHORT_SHAPES) to.byte(Tag.SHAPE + node.number)
+      to.varint(shape.names.length)
+      for (const name of shape.names) to.text(name)
+      if (this.#shapeCount < MAX_SHAPES) shape.number = this.#shapeCount++
+    } else if (shape.number < SHORT_SHAPES) to.byte(Tag.SHAPE + shape.number)
     else {
       to.byte(Tag.KNOWN_SHAPE)
-      to.varint(node.number)
+      to.varint(shape.number)
     }
   }
 
@@ -149,6 +168,12 @@ export class ValueEncoder {
     this.#to.text(refusal.say())
     this.value(refusal.fields)
   }
+}
+
+const hasNames = (object: object, names: readonly string[]): boolean => {
+  let i = 0
+  for (const name in object) if (name !== names[i++]) return false
+  return i === names.length
 }
 
 const isPlain = (value: object): value is Record<string, unknown> => {

@@ -27,11 +27,13 @@ export interface Recording {
 }
 
 /**
- * Reads a recording as its bytes come: from a file in one piece, or from a stream as it grows. Numbers
- * that are given early count later, so every reader begins at the beginning.
+ * Reads a recording as its bytes come: from a file in one piece, or from a stream as it grows. Shapes and
+ * texts that are numbered early are meant later, so every reader begins at the beginning.
  */
 export class RecordingReader {
-  readonly #values = new ValueDecoder()
+  /** Each kind of record gives its own numbers. */
+  readonly #events = new ValueDecoder()
+  readonly #served: ValueDecoder | undefined
   #waiting: Uint8Array = new Uint8Array()
   #begun = false
   #header: RecordingHeader | undefined
@@ -39,6 +41,11 @@ export class RecordingReader {
   #damage: string | undefined
   #records = 0
   #time = 0
+
+  /** What only replay needs is passed over unless it is asked for. */
+  constructor(options: { readonly served?: boolean } = {}) {
+    this.#served = options.served === true ? new ValueDecoder() : undefined
+  }
 
   /** Known as soon as the first bytes have come. */
   get header(): RecordingHeader | undefined {
@@ -98,14 +105,14 @@ export class RecordingReader {
   #record(record: Uint8Array, items: RecordingItem[]): void {
     this.#records += 1
     try {
-      this.#values.begin(record)
-      const kind = this.#values.byte()
+      const [kind = 0] = record
+      const values = record.subarray(1)
       if (this.#header === undefined) {
         if (kind !== RecordKind.HEADER) throw new RecordingError('it is not the header')
-        this.#header = header(this.#values.value())
+        this.#header = header(alone(values))
         return
       }
-      const item = this.#item(kind)
+      const item = this.#item(kind, values)
       if (item !== undefined) items.push(item)
     } catch (error) {
       if (!(error instanceof RecordingError)) throw error
@@ -113,34 +120,29 @@ export class RecordingReader {
     }
   }
 
-  #item(kind: number): RecordingItem | undefined {
+  #item(kind: number, record: Uint8Array): RecordingItem | undefined {
     switch (kind) {
       case RecordKind.EVENT:
-        return { kind: 'event', ...this.#event() }
+        return { kind: 'event', ...this.#event(record) }
       case RecordKind.SERVED:
-        return { kind: 'served', served: this.#rest() }
+        return this.#served && { kind: 'served', served: allOf(this.#served, record) }
       case RecordKind.END: {
         this.#ended = true
-        return { kind: 'end', end: { at: numberIn(this.#values.value(), 'at') ?? 0 } }
+        return { kind: 'end', end: { at: numberIn(alone(record), 'at') ?? 0 } }
       }
       default:
-        // Of a later version: its values may give numbers all the same.
-        this.#rest()
+        // Of a later version.
         return undefined
     }
   }
 
-  #rest(): ServedRecord {
-    const values: unknown[] = []
-    while (!this.#values.atEnd) values.push(this.#values.value())
-    return values
-  }
-
-  #event(): RecordedEvent {
-    const since = this.#values.value()
-    const took = this.#values.value()
-    const fd = this.#values.value()
-    const event = checkedEvent(this.#values.value())
+  #event(record: Uint8Array): RecordedEvent {
+    const values = this.#events
+    values.begin(record)
+    const since = values.value()
+    const took = values.value()
+    const fd = values.value()
+    const event = checkedEvent(values.value())
     if (typeof since !== 'number') return { event, stamp: undefined }
     this.#time += since
     const stamp: Stamp = {
@@ -173,6 +175,20 @@ export const readRecording = (bytes: Uint8Array): Recording => {
   if (reader.header === undefined)
     throw new RecordingError(damage ?? 'The recording ends before its first record.')
   return { header: reader.header, events, damage }
+}
+
+/** The value of a record that has but one. */
+const alone = (record: Uint8Array): unknown => {
+  const values = new ValueDecoder()
+  values.begin(record)
+  return values.value()
+}
+
+const allOf = (values: ValueDecoder, record: Uint8Array): ServedRecord => {
+  values.begin(record)
+  const all: unknown[] = []
+  while (!values.atEnd) all.push(values.value())
+  return all
 }
 
 const joined = (first: Uint8Array, second: Uint8Array): Uint8Array => {

@@ -4,7 +4,8 @@
  *
  * An object is written as its shape (the names of its members, in order), which is spelled out the first
  * time and numbered from then on, and its members. Short strings and the kinds of refusals are numbered
- * in the same way.
+ * in the same way. Each kind of record has its own numbers, so that a reader may pass over the kinds that
+ * it does not know or want.
  */
 export const Tag = {
   /** 0 to 0x7f are the numbers themselves. */

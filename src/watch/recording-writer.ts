@@ -7,7 +7,6 @@ import {
   MAX_RECORD,
   type RecordingHeader,
   RecordKind,
-  type ServedRecord,
 } from './recording.ts'
 import { ByteBuffer } from './recording-bytes.ts'
 import { ValueEncoder } from './recording-encoder.ts'
@@ -22,7 +21,10 @@ const CHUNK = 1 << 16
 export class RecordingWriter implements Observer {
   readonly #sink: (chunk: Uint8Array) => void
   readonly #buffer = new ByteBuffer(2 * CHUNK)
-  readonly #values = new ValueEncoder(this.#buffer)
+  readonly #events = new ValueEncoder(this.#buffer)
+  readonly #served = new ByteBuffer(CHUNK)
+  /** What a call into the machine asked of the world: its values are put here, and kept by `served`. */
+  readonly servedValues = new ValueEncoder(this.#served)
   #last = 0
 
   constructor(header: RecordingHeader, sink: (chunk: Uint8Array) => void) {
@@ -30,13 +32,13 @@ export class RecordingWriter implements Observer {
     for (const byte of MAGIC) this.#buffer.byte(byte)
     for (let shift = 0; shift < 32; shift += 8) this.#buffer.byte((FORMAT >>> shift) & 0xff)
     const start = this.#begin(RecordKind.HEADER)
-    this.#values.value(header)
+    new ValueEncoder(this.#buffer).value(header)
     this.#finish(start)
   }
 
   event(event: EngineEvent, stamp?: Stamp): void {
     const start = this.#begin(RecordKind.EVENT)
-    const values = this.#values
+    const values = this.#events
     if (stamp === undefined) values.value(undefined)
     else {
       // The time since the event before: a small number.
@@ -49,17 +51,18 @@ export class RecordingWriter implements Observer {
     this.#finish(start)
   }
 
-  /** What a call into the machine asked of the world. */
-  served(record: ServedRecord): void {
+  /** The values in `servedValues` are a record. Events that came in between stand before it. */
+  served(): void {
     const start = this.#begin(RecordKind.SERVED)
-    for (const value of record) this.#values.value(value)
+    this.#buffer.append(this.#served)
     this.#finish(start)
+    this.#served.length = 0
   }
 
   /** Nothing follows. `at`: nanoseconds since the run began. */
   end(at: number): void {
     const start = this.#begin(RecordKind.END)
-    this.#values.value({ at })
+    new ValueEncoder(this.#buffer).value({ at })
     this.#finish(start)
     this.flush()
   }
