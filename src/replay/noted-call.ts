@@ -14,7 +14,7 @@ import type {
 import type { Refusal, Result } from '../engine/reason.ts'
 import type { NotedFiles } from './noted-file.ts'
 import type { NotedProcess, NotedThings } from './noted-process.ts'
-import { type Notes, Numbers } from './notes.ts'
+import type { Notes } from './notes.ts'
 import { Asked, Entry } from './served.ts'
 
 class NotedMemory implements UserMemory {
@@ -63,7 +63,6 @@ export class NotedCall implements Call {
 
   begin(inner: Call): this {
     this.#inner = inner
-    this.#process = undefined
     this.#steps = 0
     this.memory.inner = inner.memory
     return this
@@ -75,8 +74,10 @@ export class NotedCall implements Call {
   }
 
   get process(): NotedProcess {
-    this.#process ??= this.#things.process(this.#now.process)
-    return this.#process
+    const inner = this.#now.process
+    // Mostly that of the call before.
+    if (this.#process?.inner !== inner) this.#process = this.#things.process(inner)
+    return this.#process ?? this.#things.process(inner)
   }
 
   get tid(): number {
@@ -113,7 +114,7 @@ export class NotedCall implements Call {
 /** Files of clients that are not ours, and what is held of them. */
 export class NotedForeignFiles {
   readonly #things: NotedThings
-  readonly #eventfds = new Numbers<HeldEventfd>()
+  #eventfds = 0
   #foreign = 0
   #held = 0
   #listeners = 0
@@ -153,7 +154,7 @@ export class NotedForeignFiles {
 
   #eventfd(foreign: number, eventfd: HeldEventfd | undefined): HeldEventfd | undefined {
     const { notes } = this.#things
-    const number = eventfd === undefined ? -1 : this.#eventfds.of(eventfd)
+    const number = eventfd === undefined ? -1 : this.#eventfds++
     notes.asked(Asked.EVENTFD, foreign, number)
     if (eventfd === undefined) return undefined
     return {

@@ -6,7 +6,6 @@ import { Refusal, type Result } from '../engine/reason.ts'
 import { NotedCall, NotedForeignFiles } from './noted-call.ts'
 import type { NotedThings } from './noted-process.ts'
 import { NotedRegion } from './noted-region.ts'
-import { Numbers } from './notes.ts'
 import { Entry, type EntryCode } from './served.ts'
 
 export class NotedFiles {
@@ -15,7 +14,8 @@ export class NotedFiles {
   /** Ours to what the host has, and back. */
   readonly #noted = new WeakMap<OpenFile, OpenFile>()
   readonly #inner = new WeakMap<OpenFile, OpenFile>()
-  readonly #numbers = new Numbers<OpenFile>()
+  readonly #numbers = new WeakMap<OpenFile, number>()
+  #count = 0
   readonly #regions = new WeakMap<SharedRegion, NotedRegion>()
   #regionCount = 0
 
@@ -31,14 +31,19 @@ export class NotedFiles {
 
   /** The number of one of the machine's files. */
   numberOf(inner: OpenFile): number {
-    return this.#numbers.of(inner)
+    let number = this.#numbers.get(inner)
+    if (number === undefined) {
+      number = this.#count++
+      this.#numbers.set(inner, number)
+    }
+    return number
   }
 
   /** What the host gets in its place: it has the same operations. */
   note(inner: OpenFile): OpenFile {
     const known = this.#noted.get(inner)
     if (known !== undefined) return known
-    const noted = this.#make(inner, this.#numbers.of(inner))
+    const noted = this.#make(inner, this.numberOf(inner))
     this.#noted.set(inner, noted)
     this.#inner.set(noted, inner)
     return noted
@@ -89,14 +94,25 @@ export class NotedFiles {
     request: number,
     argument: UserVa,
   ): Result<number> {
-    return this.#called(
-      Entry.IOCTL,
-      number,
-      served,
-      [request, argument],
-      (call) => inner.ioctl?.(call, request, argument) ?? 0,
-      (result) => result,
-    )
+    const { notes } = this.#things
+    if (notes.isOpen) return inner.ioctl?.(served, request, argument) ?? 0
+    const call = this.#call.begin(served)
+    // By far the commonest entry: what it takes counts.
+    const values = notes.begin(Entry.IOCTL)
+    const { process } = call
+    values.number(process.number)
+    values.number(call.tid)
+    values.number(number)
+    values.number(request)
+    values.bigint(argument)
+    try {
+      process.introduce()
+      const result = inner.ioctl?.(call, request, argument) ?? 0
+      notes.end(result)
+      return result
+    } finally {
+      notes.endThrown()
+    }
   }
 
   #transfer(
@@ -150,7 +166,7 @@ export class NotedFiles {
     const { process, tid } = call
     return notes.enter(
       entry,
-      [this.#things.processNumber(process), tid, number, ...args],
+      [process.number, tid, number, ...args],
       () => {
         process.introduce()
         return run(call)

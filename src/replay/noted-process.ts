@@ -2,7 +2,7 @@
 import type { ByteLength, UserVa } from '../abi/brands.ts'
 import type { AddressSpace, Capability, PageObject, PageRun, Process } from '../engine/ports.ts'
 import { Refusal, type Result } from '../engine/reason.ts'
-import { type Notes, Numbers } from './notes.ts'
+import type { Notes } from './notes.ts'
 import { Asked, contentOf, writtenOf } from './served.ts'
 
 /** What the machine knows of the world, each thing once. */
@@ -11,9 +11,9 @@ export class NotedThings {
   readonly #processes = new WeakMap<Process, NotedProcess>()
   readonly #spaces = new WeakMap<AddressSpace, NotedSpace>()
   readonly #pages = new WeakMap<PageObject, NotedPages>()
-  readonly #processNumbers = new Numbers<NotedProcess>()
-  readonly #spaceNumbers = new Numbers<NotedSpace>()
-  readonly #pagesNumbers = new Numbers<NotedPages>()
+  #processCount = 0
+  #spaceCount = 0
+  #pagesCount = 0
 
   constructor(notes: Notes) {
     this.notes = notes
@@ -22,7 +22,7 @@ export class NotedThings {
   process(inner: Process): NotedProcess {
     let noted = this.#processes.get(inner)
     if (noted === undefined) {
-      noted = new NotedProcess(this, inner)
+      noted = new NotedProcess(this, inner, this.#processCount++)
       this.#processes.set(inner, noted)
     }
     return noted
@@ -31,7 +31,7 @@ export class NotedThings {
   space(inner: AddressSpace): NotedSpace {
     let noted = this.#spaces.get(inner)
     if (noted === undefined) {
-      noted = new NotedSpace(this, inner)
+      noted = new NotedSpace(this, inner, this.#spaceCount++)
       this.#spaces.set(inner, noted)
     }
     return noted
@@ -40,29 +40,10 @@ export class NotedThings {
   pages(inner: PageObject): NotedPages {
     let noted = this.#pages.get(inner)
     if (noted === undefined) {
-      noted = new NotedPages(this, inner)
+      noted = new NotedPages(this, inner, this.#pagesCount++)
       this.#pages.set(inner, noted)
     }
     return noted
-  }
-
-  processNumber(process: NotedProcess): number {
-    return this.#processNumbers.of(process)
-  }
-
-  /** The number, said with what it stands for the first time. Only within an entry. */
-  spaceNumber(space: NotedSpace): number {
-    if (this.#spaceNumbers.has(space)) return this.#spaceNumbers.of(space)
-    const number = this.#spaceNumbers.add(space)
-    this.notes.asked(Asked.SPACE, number, space.id)
-    return number
-  }
-
-  pagesNumber(pages: NotedPages): number {
-    if (this.#pagesNumbers.has(pages)) return this.#pagesNumbers.of(pages)
-    const number = this.#pagesNumbers.add(pages)
-    this.notes.asked(Asked.PAGES, number, pages.name, pages.contiguity)
-    return number
   }
 
   /** Pages as the machine gets them, and the same in numbers. */
@@ -71,7 +52,7 @@ export class NotedThings {
     const shown: number[] = []
     const result = taken.map(({ object, page, count }) => {
       const pages = this.pages(object)
-      shown.push(this.pagesNumber(pages), page, count)
+      shown.push(pages.introduced(), page, count)
       return { object: pages, page, count }
     })
     return { result, shown }
@@ -80,12 +61,15 @@ export class NotedThings {
 
 export class NotedProcess implements Process {
   readonly inner: Process
+  readonly number: number
   readonly #things: NotedThings
   readonly #said = new Map<string, unknown>()
+  #space: NotedSpace | undefined
 
-  constructor(things: NotedThings, inner: Process) {
+  constructor(things: NotedThings, inner: Process, number: number) {
     this.#things = things
     this.inner = inner
+    this.number = number
   }
 
   get pid(): number {
@@ -106,8 +90,13 @@ export class NotedProcess implements Process {
   }
 
   get addressSpace(): NotedSpace {
-    const space = this.#things.space(this.inner.addressSpace)
-    if (this.#things.notes.isOpen) this.#fact('space', this.#things.spaceNumber(space))
+    const inner = this.inner.addressSpace
+    let space = this.#space
+    if (space?.inner !== inner) {
+      space = this.#things.space(inner)
+      this.#space = space
+    }
+    if (this.#things.notes.isOpen) this.#fact('space', space.introduced())
     return space
   }
 
@@ -127,7 +116,7 @@ export class NotedProcess implements Process {
     const { notes } = this.#things
     if (notes.isOpen && this.#said.get(what) !== value) {
       this.#said.set(what, value)
-      notes.asked(Asked.FACT, this.#things.processNumber(this), what, value)
+      notes.asked(Asked.FACT, this.number, what, value)
     }
     return value
   }
@@ -135,12 +124,22 @@ export class NotedProcess implements Process {
 
 export class NotedSpace implements AddressSpace {
   readonly inner: AddressSpace
+  readonly #number: number
   readonly #things: NotedThings
+  #introduced = false
   #saidGone = false
 
-  constructor(things: NotedThings, inner: AddressSpace) {
+  constructor(things: NotedThings, inner: AddressSpace, number: number) {
     this.#things = things
     this.inner = inner
+    this.#number = number
+  }
+
+  /** Its number; the first time it is said what it stands for. Only within an entry. */
+  introduced(): number {
+    if (!this.#introduced) this.#things.notes.asked(Asked.SPACE, this.#number, this.id)
+    this.#introduced = true
+    return this.#number
   }
 
   get id(): number {
@@ -152,7 +151,7 @@ export class NotedSpace implements AddressSpace {
     const { notes } = this.#things
     if (gone !== this.#saidGone && notes.isOpen) {
       this.#saidGone = gone
-      notes.asked(Asked.GONE, this.#things.spaceNumber(this), gone)
+      notes.asked(Asked.GONE, this.introduced(), gone)
     }
     return gone
   }
@@ -161,7 +160,7 @@ export class NotedSpace implements AddressSpace {
     const bytes = this.inner.read(address, length)
     const { notes } = this.#things
     if (notes.isOpen) {
-      const number = this.#things.spaceNumber(this)
+      const number = this.introduced()
       notes.asked(Asked.SPACE_READ, number, address, length, contentOf(bytes))
     }
     return bytes
@@ -171,7 +170,7 @@ export class NotedSpace implements AddressSpace {
     const count = this.inner.write(address, bytes)
     const { notes } = this.#things
     if (notes.isOpen) {
-      const number = this.#things.spaceNumber(this)
+      const number = this.introduced()
       notes.asked(Asked.SPACE_WRITE, number, address, bytes.length, writtenOf(bytes), count)
     }
     return count
@@ -183,7 +182,7 @@ export class NotedSpace implements AddressSpace {
     const { result, shown } = this.#things.runs(taken)
     const { notes } = this.#things
     if (notes.isOpen) {
-      const number = this.#things.spaceNumber(this)
+      const number = this.introduced()
       notes.asked(Asked.TAKE, number, firstPage, count, forWriting, shown)
     }
     return result
@@ -205,20 +204,33 @@ export class NotedPages implements PageObject {
   readonly inner: PageObject
   readonly name: string
   readonly contiguity: number
+  readonly #number: number
   readonly #things: NotedThings
+  #introduced = false
 
-  constructor(things: NotedThings, inner: PageObject) {
+  constructor(things: NotedThings, inner: PageObject, number: number) {
     this.#things = things
     this.inner = inner
+    this.#number = number
     this.name = inner.name
     this.contiguity = inner.contiguity
+  }
+
+  /** Its number; the first time it is said what it stands for. Only within an entry. */
+  introduced(): number {
+    const { notes } = this.#things
+    if (!this.#introduced && notes.isOpen) {
+      notes.asked(Asked.PAGES, this.#number, this.name, this.contiguity)
+      this.#introduced = true
+    }
+    return this.#number
   }
 
   read(page: number, offset: number, into: Uint8Array): boolean {
     const reached = this.inner.read(page, offset, into)
     const { notes } = this.#things
     if (notes.isOpen) {
-      const number = this.#things.pagesNumber(this)
+      const number = this.introduced()
       const content = reached && contentOf(into, true)
       notes.asked(Asked.PAGES_READ, number, page, offset, into.length, content)
     }
@@ -229,7 +241,7 @@ export class NotedPages implements PageObject {
     const reached = this.inner.write(page, offset, bytes)
     const { notes } = this.#things
     if (notes.isOpen) {
-      const number = this.#things.pagesNumber(this)
+      const number = this.introduced()
       const { length } = bytes
       notes.asked(Asked.PAGES_WRITE, number, page, offset, length, writtenOf(bytes), reached)
     }

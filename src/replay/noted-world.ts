@@ -50,12 +50,11 @@ export class NotedWorld {
 
   #open(node: DeviceNode, caller: Process, mode: OpenMode): Result<OpenFile> {
     const noted = this.#things.process(caller)
-    const process = this.#things.processNumber(noted)
     const open = (): Result<OpenFile> => {
       noted.introduce()
       return node.open(noted, mode)
     }
-    const file = this.#notes.enter(Entry.OPEN, [process, node.path, mode], open, (result) =>
+    const file = this.#notes.enter(Entry.OPEN, [noted.number, node.path, mode], open, (result) =>
       result instanceof Refusal ? result : this.#files.numberOf(result),
     )
     return file instanceof Refusal ? file : this.#files.note(file)

@@ -8,26 +8,6 @@ export interface ServedSink {
   served(): void
 }
 
-/** Gives numbers to things of one kind, as they first appear. */
-export class Numbers<Thing extends object> {
-  readonly #numbers = new WeakMap<Thing, number>()
-  #next = 0
-
-  of(thing: Thing): number {
-    return this.#numbers.get(thing) ?? this.add(thing)
-  }
-
-  has(thing: Thing): boolean {
-    return this.#numbers.has(thing)
-  }
-
-  add(thing: Thing): number {
-    const number = this.#next++
-    this.#numbers.set(thing, number)
-    return number
-  }
-}
-
 /** Writes down what belongs to one entry, as it happens. */
 export class Notes {
   readonly #sink: ServedSink
@@ -57,23 +37,39 @@ export class Notes {
     shown: (result: T) => unknown = () => undefined,
   ): T {
     if (this.#open) return run()
+    const values = this.begin(entry)
+    for (const arg of args) values.value(arg)
+    try {
+      const result = run()
+      this.end(shown(result))
+      return result
+    } finally {
+      this.endThrown()
+    }
+  }
+
+  /** The same by hand: the arguments follow, then either end. Not within another entry. */
+  begin(entry: EntryCode): ValueEncoder {
     this.#open = true
     const values = this.#values
     values.number(entry)
     values.number(this.systemCall)
-    for (const arg of args) values.value(arg)
-    let thrown = true
-    try {
-      const result = run()
-      thrown = false
-      values.number(Asked.RESULT)
-      values.value(shown(result))
-      return result
-    } finally {
-      this.#open = false
-      if (thrown) values.number(Asked.THROWN)
-      this.#sink.served()
-    }
+    return values
+  }
+
+  end(result: unknown): void {
+    this.#values.number(Asked.RESULT)
+    this.#values.value(result)
+    this.#open = false
+    this.#sink.served()
+  }
+
+  /** Nothing, after the proper end. */
+  endThrown(): void {
+    if (!this.#open) return
+    this.#values.number(Asked.THROWN)
+    this.#open = false
+    this.#sink.served()
   }
 
   asked(asked: AskedCode, ...answer: readonly unknown[]): void {

@@ -39,13 +39,15 @@ export class ByteBuffer {
   /** A whole number from 0 to 2^53-1, seven bits a byte, the lowest first. */
   varint(value: number): void {
     this.reserve(8)
+    const { bytes } = this
+    let at = this.length
     let rest = value
-    while (rest >= 0x80) {
-      // The lowest seven bits of a double that is beyond 2^32, too.
-      this.bytes[this.length++] = (rest % 0x80) | 0x80
-      rest = rest < 0x8000_0000 ? rest >>> 7 : Math.floor(rest / 0x80)
-    }
-    this.bytes[this.length++] = rest
+    // Beyond 31 bits only arithmetic of doubles is exact.
+    for (; rest > 0x7fff_ffff; rest = Math.floor(rest / 0x80)) bytes[at++] = (rest % 0x80) | 0x80
+    let small = rest | 0
+    for (; small >= 0x80; small >>>= 7) bytes[at++] = (small & 0x7f) | 0x80
+    bytes[at] = small
+    this.length = at + 1
   }
 
   float(value: number): void {
