@@ -69,6 +69,11 @@ const numbers = {
   chdir: [80, 49],
   fchdir: [81, 50],
   creat: [85, -1],
+  chmod: [90, -1],
+  fchmod: [91, 52],
+  chown: [92, -1],
+  fchown: [93, 55],
+  lchown: [94, -1],
   readlink: [89, -1],
   setpgid: [109, 154],
   ptrace: [101, 117],
@@ -95,7 +100,9 @@ const numbers = {
   inotify_rm_watch: [255, 28],
   openat: [257, 56],
   newfstatat: [262, 79],
+  fchownat: [260, 54],
   readlinkat: [267, 78],
+  fchmodat: [268, 53],
   faccessat: [269, 48],
   ppoll: [271, 73],
   unshare: [272, 97],
@@ -122,6 +129,7 @@ const numbers = {
   statx: [332, 291],
   openat2: [437, 437],
   faccessat2: [439, 439],
+  fchmodat2: [452, 452],
 } as const
 
 export type SyscallName = keyof typeof numbers

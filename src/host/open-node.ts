@@ -68,7 +68,7 @@ const refusal = (server: Server, node: SyntheticNode, flags: number): number | u
   const access = flags & O.ACCMODE
   if (isDirectory && (access !== O.RDONLY || (flags & O.CREAT) !== 0)) return Errno.EISDIR
   const wanted = access === O.RDONLY ? 4 : access === O.WRONLY ? 2 : 6
-  if (!permits(server.notifications.tid, nodeStat(node).mode, wanted)) return Errno.EACCES
+  if (!permits(server.notifications.tid, nodeStat(node), wanted)) return Errno.EACCES
   // A file of sysfs that takes no writing cannot be opened for it, by root neither.
   if (node.kind === 'text' && access !== O.RDONLY && node.write === undefined) return Errno.EACCES
   return (flags & DIRECT) !== 0 ? Errno.EINVAL : undefined

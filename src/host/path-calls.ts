@@ -22,7 +22,7 @@ export const pathArgument = (server: Server, index: number): string | undefined 
   return bytes && Buffer.from(bytes).toString('latin1')
 }
 
-const resolve = (
+export const resolve = (
   server: Server,
   directory: number,
   path: number,
@@ -142,7 +142,7 @@ const checkAccess = (server: Server, destination: Destination, wanted: number): 
     const found =
       destination.type === 'node' ? nodeStat(destination.node) : hostedStat(destination.hosted)
     if ((wanted & ~7) !== 0) notifications.fail(Errno.EINVAL)
-    else if (permits(notifications.tid, found.mode, wanted)) notifications.succeed(0)
+    else if (permits(notifications.tid, found, wanted)) notifications.succeed(0)
     else notifications.fail(Errno.EACCES)
   }
 }

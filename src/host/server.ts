@@ -11,6 +11,7 @@ import { InjectedCalls } from './injected-calls.ts'
 import { openFlags } from './kernel.ts'
 import { Notifications } from './notifications.ts'
 import { OpenFiles } from './open-files.ts'
+import { ownershipCalls } from './ownership-calls.ts'
 import { pathCalls } from './path-calls.ts'
 import { Paths } from './paths.ts'
 import { ProcFiles } from './proc-files.ts'
@@ -108,6 +109,7 @@ export const handlers = (sys: Sys): ReadonlyMap<number, Handler> => {
     ...transferCalls,
     ...directoryCalls,
     ...directoryChanges,
+    ...ownershipCalls,
     ...pathCalls,
     ...processCalls,
   }

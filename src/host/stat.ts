@@ -9,20 +9,23 @@ import type { Directory, SyntheticNode } from './tree.ts'
 export interface Stat {
   /** File type and permissions. */
   readonly mode: number
+  readonly uid: number
+  readonly gid: number
   readonly inode: number
   readonly links: number
   readonly rdev: { readonly major: number; readonly minor: number }
   readonly size: number
 }
 
+const PERMISSIONS = 0o7777
 const NO_DEVICE = { major: 0, minor: 0 }
 /** The device number that our nodes seem to be on: that of a file system nobody has mounted. */
 const DEVICE = { major: 0, minor: 0x3b }
 const BLOCK_SIZE = 4096
 /** When the run began: the time of every node. */
 const STARTED = Math.trunc(Date.now() / 1000)
-/** Nodes belong to whoever started the run. */
-export const OWNER = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
+/** Nodes belong to whoever started the run, at first. */
+const OWNER = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
 
 const inodes = new Map<unknown, number>()
 let lastInode = 0x3b00
@@ -40,8 +43,30 @@ const inodeOf = (node: SyntheticNode): number => {
   return inode
 }
 
+/** Permission bits and owners as chmod and chown have left them. */
+export interface Ownership {
+  readonly permissions?: number
+  readonly uid?: number
+  readonly gid?: number
+}
+
+const changes = new Map<number, Ownership>()
+
+export const changeOwnership = (node: SyntheticNode, change: Ownership): void => {
+  const inode = inodeOf(node)
+  changes.set(inode, { ...changes.get(inode), ...change })
+}
+
 export const nodeStat = (node: SyntheticNode): Stat => {
   const inode = inodeOf(node)
+  const made = { ...originalStat(node, inode), ...OWNER }
+  const change = changes.get(inode)
+  if (change === undefined) return made
+  const { permissions = made.mode & PERMISSIONS, ...owners } = change
+  return { ...made, ...owners, mode: (made.mode & ~PERMISSIONS) | permissions }
+}
+
+const originalStat = (node: SyntheticNode, inode: number): Omit<Stat, 'uid' | 'gid'> => {
   switch (node.kind) {
     case 'device':
       return { mode: S_IFCHR | node.device.permissions, inode, links: 1, rdev: node, size: 0 }
@@ -66,7 +91,9 @@ const linksOf = ({ entries }: Directory): number =>
 
 /** An anonymous file has no type (04 §4.2). */
 export const hostedStat = ({ node, inode }: HostedFile): Stat =>
-  node === undefined ? { mode: 0o600, inode, links: 1, rdev: NO_DEVICE, size: 0 } : nodeStat(node)
+  node === undefined
+    ? { mode: 0o600, inode, links: 1, rdev: NO_DEVICE, size: 0, ...OWNER }
+    : nodeStat(node)
 
 /** What Linux's makedev gives for numbers of this size. */
 const encodeDevice = ({ major, minor }: { major: number; minor: number }): bigint =>
@@ -81,8 +108,8 @@ export const writeStat = (server: Server, address: bigint, stat: Stat): void => 
   view.setBigUint64(layout.ino, BigInt(stat.inode), true)
   view.setUint32(layout.mode, stat.mode, true)
   view.setUint32(layout.nlink, stat.links, true)
-  view.setUint32(layout.uid, OWNER.uid, true)
-  view.setUint32(layout.gid, OWNER.gid, true)
+  view.setUint32(layout.uid, stat.uid, true)
+  view.setUint32(layout.gid, stat.gid, true)
   view.setBigUint64(layout.rdev, encodeDevice(stat.rdev), true)
   view.setBigUint64(layout.fileSize, BigInt(stat.size), true)
   view.setUint32(layout.blockSize, BLOCK_SIZE, true)
@@ -101,8 +128,8 @@ export const writeStatx = (server: Server, address: bigint, stat: Stat): void =>
   view.setUint32(0, STATX_BASIC_STATS, true)
   view.setUint32(4, BLOCK_SIZE, true)
   view.setUint32(16, stat.links, true)
-  view.setUint32(20, OWNER.uid, true)
-  view.setUint32(24, OWNER.gid, true)
+  view.setUint32(20, stat.uid, true)
+  view.setUint32(24, stat.gid, true)
   view.setUint16(28, stat.mode, true)
   view.setBigUint64(32, BigInt(stat.inode), true)
   view.setBigUint64(40, BigInt(stat.size), true)

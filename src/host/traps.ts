@@ -29,6 +29,12 @@ const paths: readonly Trap[] = [
   { call: 'listxattr' },
   { call: 'llistxattr' },
   { call: 'statfs' },
+  { call: 'chmod' },
+  { call: 'fchmodat' },
+  { call: 'fchmodat2' },
+  { call: 'chown' },
+  { call: 'lchown' },
+  { call: 'fchownat' },
   { call: 'chdir' },
   { call: 'getcwd' },
 ]
@@ -48,6 +54,8 @@ const files: readonly Trap[] = [
   },
   { call: 'fstat' },
   { call: 'fstatfs' },
+  { call: 'fchmod' },
+  { call: 'fchown' },
   { call: 'fchdir', when: [[{ argument: 1, is: 'unequal', value: INJECTED }]] },
   {
     call: 'mmap',

@@ -140,6 +140,33 @@ show(descriptor=[sorted(os.listdir(fd)), sorted(os.listdir(fd)), stat.S_ISDIR(os
     )
   })
 
+  test('chmod and chown give a node to somebody else', async () => {
+    const root = process.getuid?.() === 0
+    const found = await shown(
+      `
+def look(): return os.stat('/dev/vfio/0')[0:1] + os.stat('/dev/vfio/0')[4:6]
+os.chmod('/dev/vfio/0', 0o660); show(chmod=oct(look()[0]))
+fd = os.open('/dev/vfio/0', os.O_RDWR); os.fchmod(fd, 0o640); show(fchmod=oct(look()[0])); os.close(fd)
+if os.getuid() == 0:
+    os.chown('/dev/vfio/0', 12, -1); os.lchown('/dev/vfio/0', -1, 34); show(chown=look()[1:])
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([]); os.setgid(56); os.setuid(12)
+        os.close(os.open('/dev/vfio/0', os.O_RDWR))
+        refused = [attempt(lambda: os.chown('/dev/vfio/0', 0, -1)), attempt(lambda: os.open('/dev/vfio/devices/vfio0', os.O_RDWR)), attempt(lambda: os.chmod('/dev/iommu', 0o666))]
+        show(refused=refused); os._exit(0)
+    os.waitpid(pid, 0)
+else: show(refused=attempt(lambda: os.chown('/dev/vfio/0', 0, -1)))
+`,
+      ['--device', 'scratch'],
+    )
+    expect(found).toEqual({
+      chmod: '0o20660',
+      fchmod: '0o20640',
+      ...(root ? { chown: [12, 34], refused: ['EPERM', 'EACCES', 'EPERM'] } : { refused: 'EPERM' }),
+    })
+  })
+
   test('/proc/self/fd names the file, and opening that opens the node anew', async () => {
     const found = await shown(`
 fd = os.open('/dev/iommu', os.O_RDWR)
