@@ -304,11 +304,12 @@ const addErrors = (program: Command): void => {
   const errors = program
     .command('errors')
     .alias('explain')
-    .summary('explain why a call can fail')
+    .summary('explain why a call can fail, or what a finding means')
     .description(
-      'Prints the rule behind each CODE, as --trace and the library name them; for an errno (EEXIST), ' +
-        'all reasons for it; without a CODE, all there are.',
+      'Prints the rule behind each CODE, as --trace and the library name them, or what a finding of the ' +
+        'doctor means; for an errno (EEXIST), all reasons for it; without a CODE, all reasons there are.',
     )
+    .option('--findings', 'findings of the doctor instead of reasons')
     .usage('[options] [CODE...]')
     .argument('[codes...]', 'codes of reasons, or names of errno values')
     .addOption(
@@ -317,9 +318,12 @@ const addErrors = (program: Command): void => {
         .default('text'),
     )
     .action(
-      async (codes: readonly string[], { format }: { format: 'text' | 'markdown' | 'json' }) => {
+      async (
+        codes: readonly string[],
+        options: { format: 'text' | 'markdown' | 'json'; findings?: boolean },
+      ) => {
         const { errorsCommand } = await import('./errors.ts')
-        process.exitCode = errorsCommand(codes, format)
+        process.exitCode = errorsCommand(codes, options)
       },
     )
   failWith(errors, ExitStatus.USAGE)

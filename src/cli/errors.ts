@@ -1,27 +1,36 @@
 import { Errno } from '../abi/errno.ts'
+import { allFindingKinds } from '../watch/all-finders.ts'
+import { findingKindText, findingsMarkdown } from '../watch/finding-docs.ts'
 import { type ReasonDoc, reasonDoc, reasonsMarkdown, reasonText } from '../watch/reason-docs.ts'
 import { everyReason } from './every-reason.ts'
 import { ExitStatus } from './exit-status.ts'
 
-/** `errors [CODE...]`: what the codes mean. Returns the exit status. */
+/** `errors [CODE...]`: what the codes of reasons and of findings mean. Returns the exit status. */
 export const errorsCommand = (
   codes: readonly string[],
-  format: 'text' | 'markdown' | 'json',
+  { format, findings }: { format: 'text' | 'markdown' | 'json'; findings?: boolean },
 ): number => {
-  const reasons = everyReason()
   if (format === 'markdown' && codes.length === 0) {
-    process.stdout.write(reasonsMarkdown(reasons))
+    const text = findings ? findingsMarkdown(allFindingKinds) : reasonsMarkdown(everyReason())
+    process.stdout.write(text)
     return ExitStatus.OK
   }
-  const docs = reasons.map(reasonDoc)
+  const docs = findings ? [] : everyReason().map(reasonDoc)
   const found = codes.length === 0 ? docs : codes.flatMap((code) => matching(code, docs))
-  const unknown = codes.filter((code) => matching(code, docs).length === 0)
+  const kinds = allFindingKinds.filter(
+    ({ code }) => codes.includes(code) || (findings && codes.length === 0),
+  )
+  const unknown = codes.filter(
+    (code) => matching(code, docs).length === 0 && !kinds.some((kind) => kind.code === code),
+  )
   for (const code of unknown)
     process.stderr.write(
       `iommufd-user: There is no reason '${code}'. 'iommufd-user errors' lists them all.\n`,
     )
-  if (format === 'json') process.stdout.write(`${JSON.stringify(found, undefined, 2)}\n`)
-  else if (found.length > 0) process.stdout.write(`${found.map(reasonText).join('\n\n')}\n`)
+  const texts = [...found.map(reasonText), ...kinds.map(findingKindText)]
+  if (format === 'json')
+    process.stdout.write(`${JSON.stringify([...found, ...kinds], undefined, 2)}\n`)
+  else if (texts.length > 0) process.stdout.write(`${texts.join('\n\n')}\n`)
   return unknown.length === 0 ? ExitStatus.OK : ExitStatus.NEGATIVE
 }
 

@@ -64,6 +64,9 @@ const AddressSpaceGone = reasonKind<{ process: string }>({
 
 let spaces = 0
 
+/** What the kernel calls a memfd that stands for a device node of ours. */
+const nodeName = (name: string): string => name.replace(/^\/memfd:(.*) \(deleted\)$/, '$1')
+
 export class HostAddressSpace implements AddressSpace, Mapper {
   readonly id: number
   readonly #sys: Sys
@@ -215,14 +218,14 @@ export class HostAddressSpace implements AddressSpace, Mapper {
 
   #deviceMemory(vma: Vma, page: number) {
     return this.#shared.isOurs(vma)
-      ? refuse(DeviceMemory, { page, process: this.#name, name: vma.name })
+      ? refuse(DeviceMemory, { page, process: this.#name, name: nodeName(vma.name) })
       : undefined
   }
 
   #refusal(vma: Vma, page: number, forWriting: boolean, caller: Process) {
     const process = this.#name
     if (vma.name === '[vvar]' || vma.name === '[vsyscall]')
-      return refuse(DeviceMemory, { page, process, name: vma.name })
+      return refuse(DeviceMemory, { page, process, name: nodeName(vma.name) })
     if (vma.name.startsWith('/secretmem')) return refuse(NotReadable, { page, process })
     if (forWriting && !vma.writable) return refuse(NotWritable, { page, process })
     if (!vma.readable && !vma.writable) return refuse(NotReadable, { page, process })

@@ -67,7 +67,7 @@ const makeFinder = (): Finder => {
       sentence: `${what} at IOVA ${hex(iova)}, where nothing is mapped: call #${one.call} passed ${hex(one.passed)} without IOMMU_IOAS_MAP_FIXED_IOVA, and the kernel chose ${hex(one.chosen)}.`,
       evidence: [
         { call: one.call, what: `wrote ${hex(one.chosen)} back` },
-        ...(call === one.call ? [] : [{ call, what: `used ${hex(iova)}` }]),
+        ...(call === one.call || call === 0 ? [] : [{ call, what: `used ${hex(iova)}` }]),
       ],
       advice: 'Use the iova that the call writes back, or set IOMMU_IOAS_MAP_FIXED_IOVA.',
     })
