@@ -108,6 +108,7 @@ const numbers = {
   unshare: [272, 97],
   fallocate: [285, 47],
   eventfd2: [290, 19],
+  eventfd: [284, -1],
   epoll_create1: [291, 20],
   epoll_ctl: [233, 21],
   epoll_pwait: [281, 22],

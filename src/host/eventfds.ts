@@ -2,8 +2,10 @@
  * Eventfds of clients that a device signals or waits for: held as descriptors of our own, so that a
  * client may close its own (06 §6.2).
  */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { HeldEventfd } from '../engine/ports.ts'
+import type { EventfdAccess } from './eventfd-access.ts'
+import { eventfdId, eventfdsOf } from './eventfd-ids.ts'
+import { MadeEventfds } from './made-eventfds.ts'
 import type { Sys } from './sys.ts'
 
 const EPOLLIN = 1
@@ -26,8 +28,12 @@ export class Eventfds {
   clients: () => Iterable<number> = () => []
   readonly #listeners = new Map<number, Set<() => void>>()
 
-  constructor(sys: Sys) {
+  /** Where eventfds cannot be taken: those that were made here. */
+  readonly made: MadeEventfds | undefined
+
+  constructor(sys: Sys, access: EventfdAccess) {
     this.#sys = sys
+    this.made = access === 'made' ? new MadeEventfds(sys) : undefined
     this.#stride = sys.arch.name === 'x64' ? 12 : 16
     this.#events = sys.alloc(MOST_AT_ONCE * this.#stride)
     this.#one = sys.alloc(8)
@@ -37,6 +43,10 @@ export class Eventfds {
   /** Descriptor `fd` of process `pid`, which is an eventfd; undefined where the kernel does not give it to us. */
   hold(pid: number, fd: number): HeldEventfd | undefined {
     const sys = this.#sys
+    if (this.made !== undefined) {
+      const made = this.made.find(pid, fd)
+      return made === undefined ? undefined : this.#wrap(made)
+    }
     const pidfd = sys.call('pidfd_open', pid, 0)
     if (pidfd < 0) return undefined
     const held = sys.call('pidfd_getfd', pidfd, fd, 0)
@@ -61,13 +71,10 @@ export class Eventfds {
 
   /** Asks the kernel which eventfd each of the clients' descriptors is. */
   #abandoned(fd: number): boolean {
-    const wanted = idOf(`/proc/self/fdinfo/${fd}`)
+    const wanted = eventfdId('self', fd)
     if (wanted === undefined) return false
     for (const pid of this.clients())
-      for (const number of descriptorsOf(pid)) {
-        if (linkOf(`/proc/${pid}/fd/${number}`) !== 'anon_inode:[eventfd]') continue
-        if (idOf(`/proc/${pid}/fdinfo/${number}`) === wanted) return false
-      }
+      for (const id of eventfdsOf(pid)) if (id === wanted) return false
     return true
   }
 
@@ -134,19 +141,3 @@ export class Eventfds {
     for (const fd of ready) for (const listener of [...(this.#listeners.get(fd) ?? [])]) listener()
   }
 }
-
-const attempt = <T>(what: () => T): T | undefined => {
-  try {
-    return what()
-  } catch {
-    // The process is gone, or has closed it.
-    return undefined
-  }
-}
-
-const descriptorsOf = (pid: number): readonly string[] =>
-  attempt(() => readdirSync(`/proc/${pid}/fd`)) ?? []
-const linkOf = (path: string): string | undefined => attempt(() => readlinkSync(path))
-/** Which eventfd it is; kernels before Linux 5.2 do not tell. */
-const idOf = (path: string): string | undefined =>
-  /^eventfd-id: *(\d+)/m.exec(attempt(() => readFileSync(path, 'latin1')) ?? '')?.[1]

@@ -20,7 +20,7 @@ import { traps } from './traps.ts'
 
 /** How the supervisor and its launcher thread talk: words of shared memory. */
 export const Word = {
-  /** 1 when the program may be started; 2 if few reads and writes are to be trapped. */
+  /** Bits of `Go`, when the program may be started. */
   GO: 0,
   /** Listener descriptor + 1, or an errno negated. */
   LISTENER: 1,
@@ -32,6 +32,15 @@ export const Word = {
   STATUS: 4,
   /** Signal that stopped it, 0 if it runs. */
   STOPPED: 5,
+} as const
+
+/** What to trap. */
+export const Go = {
+  GO: 1,
+  /** Few reads and writes. */
+  REGISTERS: 2,
+  /** The making of eventfds. */
+  EVENTFDS: 4,
 } as const
 
 export interface Launch {
@@ -61,8 +70,11 @@ const ENOTDIR = 20
 const EINVAL = 22
 
 export const launch = (sys: Sys, words: Int32Array, request: Launch): void => {
-  const transfers = Atomics.load(words, Word.GO) === 2 ? 'registers' : 'all'
-  const listener = installFilter(sys, traps(transfers))
+  const go = Atomics.load(words, Word.GO)
+  const listener = installFilter(
+    sys,
+    traps((go & Go.REGISTERS) !== 0 ? 'registers' : 'all', (go & Go.EVENTFDS) !== 0),
+  )
   Atomics.store(words, Word.LISTENER, listener < 0 ? listener : listener + 1)
   Atomics.notify(words, Word.LISTENER)
   if (listener < 0) return

@@ -4,6 +4,8 @@ import type { SyscallName } from './arch.ts'
 import { ClientMemory, type MemoryAccess } from './client-memory.ts'
 import { directoryCalls, Listings } from './directories.ts'
 import { directoryChanges } from './directory-changes.ts'
+import type { EventfdAccess } from './eventfd-access.ts'
+import { eventfdCalls } from './eventfd-calls.ts'
 import { Eventfds } from './eventfds.ts'
 import { fileCalls } from './file-calls.ts'
 import type { AnsweredCall, HostedSystem } from './hosted-system.ts'
@@ -50,10 +52,10 @@ export const createServer = (
   sys: Sys,
   listener: number,
   system: HostedSystem,
-  access: MemoryAccess,
+  access: { readonly memory: MemoryAccess; readonly eventfds: EventfdAccess },
 ): Server => {
   const notifications = new Notifications(sys, listener)
-  const memory = new ClientMemory(sys, access)
+  const memory = new ClientMemory(sys, access.memory)
   const files = new OpenFiles(sys)
   const shared = new SharedMemory(
     sys,
@@ -64,7 +66,7 @@ export const createServer = (
     (system.faults?.fails(tid, step) ?? false) || (system.fails?.(tid, step) ?? false)
   const tasks = new Tasks(sys, shared)
   shared.mappers = () => tasks.addressSpaces()
-  const eventfds = new Eventfds(sys)
+  const eventfds = new Eventfds(sys, access.eventfds)
   eventfds.clients = () => tasks.family()
   const workers = system.deviceWorkers ?? []
   for (const worker of workers) eventfds.watch(worker.attention, () => worker.serve())
@@ -112,6 +114,7 @@ export const handlers = (sys: Sys): ReadonlyMap<number, Handler> => {
     ...ownershipCalls,
     ...pathCalls,
     ...processCalls,
+    ...eventfdCalls,
   }
   for (const [name, handler] of Object.entries(all)) {
     const nr = sys.arch.nr[name as SyscallName]

@@ -2,6 +2,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { commandCandidates, rawCommand } from './command-lookup.ts'
 import { Control } from './control.ts'
+import { eventfdAccess } from './eventfd-access.ts'
 import type { HostedSystem } from './hosted-system.ts'
 import { INHERITED_VARIABLE } from './inherited.ts'
 import {
@@ -20,7 +21,7 @@ import {
   SIGTTIN,
   SIGTTOU,
 } from './kernel.ts'
-import { type Launch, Word } from './launcher.ts'
+import { Go, type Launch, Word } from './launcher.ts'
 import type { LauncherThread } from './launcher-thread.ts'
 import { memoryAccess } from './memory-access.ts'
 import { listenerRefused } from './refusals.ts'
@@ -54,7 +55,14 @@ export const supervise = async (
     control.report({ type: 'failed', status: 125, message })
     leave(sys)
   }
-  Atomics.store(words, Word.GO, system.transfers === 'registers' ? 2 : 1)
+  const access = { memory: memoryAccess(sys), eventfds: eventfdAccess(sys) }
+  Atomics.store(
+    words,
+    Word.GO,
+    Go.GO |
+      (system.transfers === 'registers' ? Go.REGISTERS : 0) |
+      (access.eventfds === 'made' ? Go.EVENTFDS : 0),
+  )
   Atomics.notify(words, Word.GO)
   Atomics.wait(words, Word.LISTENER, 0)
   const listener = Atomics.load(words, Word.LISTENER)
@@ -64,7 +72,7 @@ export const supervise = async (
     leave(sys)
   }
   try {
-    const server = createServer(sys, listener - 1, system, memoryAccess(sys))
+    const server = createServer(sys, listener - 1, system, access)
     await new Supervisor(server, listener - 1, wake, words, control, order).run()
     system.ended?.()
   } catch (error) {

@@ -153,7 +153,11 @@ const processes: readonly Trap[] = [
   },
 ]
 
-export const traps = (which: Transfers): readonly Trap[] => [
+/** Only where they have to be made here (eventfd-access.ts). */
+const eventfds: readonly Trap[] = [{ call: 'eventfd2' }, { call: 'eventfd' }]
+
+export const traps = (which: Transfers, makesEventfds: boolean): readonly Trap[] => [
+  ...(makesEventfds ? eventfds : []),
   ...files,
   ...transfers(which),
   ...paths,

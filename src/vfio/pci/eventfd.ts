@@ -19,10 +19,26 @@ export const NotAnEventfd = reasonKind<{ fd: Fd; name: string }>({
   advice: 'Pass a descriptor from eventfd(2).',
 })
 
+export const EventfdOutOfReach = reasonKind<{ fd: Fd }>({
+  code: 'eventfd-out-of-reach',
+  errno: 'EINVAL',
+  cite: '06 §6.2',
+  say: ({ fd }) =>
+    `descriptor ${fd} is an eventfd that the program did not make itself, and this machine does not let it be taken (pidfd_getfd is refused)`,
+  advice:
+    'Make the eventfd in a program under simulation, or give the container CAP_SYS_PTRACE or another seccomp profile.',
+})
+
+const EVENTFD = 'anon_inode:[eventfd]'
+
 /** The eventfd behind a descriptor of the caller, held until `close`. */
 export const holdEventfd = (call: Call, number: number): Result<HeldEventfd> => {
   const file = call.file(fd(number))
   if (file === undefined) return refuse(EventfdNotOpen, { fd: fd(number) })
   if (!('foreign' in file)) return refuse(NotAnEventfd, { fd: fd(number), name: file.linkText })
-  return file.eventfd?.() ?? refuse(NotAnEventfd, { fd: fd(number), name: file.name })
+  const held = file.eventfd?.()
+  if (held !== undefined) return held
+  return file.name === EVENTFD
+    ? refuse(EventfdOutOfReach, { fd: fd(number) })
+    : refuse(NotAnEventfd, { fd: fd(number), name: file.name })
 }
