@@ -5,6 +5,7 @@ import { FilterError } from '../watch/filter-error.ts'
 import { severities } from '../watch/finding.ts'
 import { reportFormats } from '../watch/report.ts'
 import { ExitStatus } from './exit-status.ts'
+import type { ExportOptions } from './export.ts'
 import type { InspectOptions } from './inspect.ts'
 import type { ReplayOptions } from './replay.ts'
 import type { RunOptions } from './run-options.ts'
@@ -53,6 +54,7 @@ export const createCommand = (): Command => {
   addShow(program)
   addInspect(program)
   addReplay(program)
+  addExport(program)
   addCheck(program)
   addDevices(program)
   addDemo(program)
@@ -249,6 +251,29 @@ const addReplay = (program: Command): void => {
       process.exitCode = await orUsage(() => replayCommand(file, options))
     })
   failWith(replay, ExitStatus.USAGE)
+}
+
+const addExport = (program: Command): void => {
+  const exports = program
+    .command('export')
+    .summary('make a time line of a recording, for ui.perfetto.dev and others')
+    .description(
+      'Writes FILE, which run --record made (- for standard input), in a format that viewers of time lines ' +
+        'open: a track for each process, thread, object and device; calls with their arguments; arrows from ' +
+        'each mapping to its DMA and its end; findings.',
+    )
+    .argument('<file>', 'the recording')
+    .option('--perfetto', "Perfetto's own format (the default)")
+    .option('--chrome', "Chrome's trace events in JSON")
+    .option(
+      '-o, --output <file>',
+      'where to write it; - for standard output (default: beside FILE)',
+    )
+    .action(async (file: string, options: ExportOptions) => {
+      const { exportCommand } = await import('./export.ts')
+      process.exitCode = await orUsage(() => exportCommand(file, options))
+    })
+  failWith(exports, ExitStatus.USAGE)
 }
 
 const addCheck = (program: Command): void => {
