@@ -1,7 +1,8 @@
 /** The overlay as a tree: synthetic nodes by name, directory by directory. */
 import type { DeviceNode as EngineDeviceNode } from '../engine/node.ts'
+import { classFiles } from './class-files.ts'
 import { faultInjectionFiles } from './fault-files.ts'
-import type { HostedSystem, SymbolicLink, TextFile } from './hosted-system.ts'
+import type { HostedSystem, SymbolicLink, SyntheticFile, TextFile } from './hosted-system.ts'
 
 export interface Device {
   readonly kind: 'device'
@@ -40,6 +41,8 @@ export class Tree {
   #names = new Set<string>()
   /** A minor once chosen stays with the path. */
   readonly #minors = new Map<string, number>()
+  /** What /sys has for each device: the same nodes each time, with the same inodes. */
+  readonly #classFiles = new Map<string, readonly SyntheticFile[]>()
 
   constructor(system: HostedSystem) {
     this.#system = system
@@ -102,16 +105,30 @@ export class Tree {
       this.#names.add(last)
     }
     for (const path of opaque) path.split('/').slice(1).reduce(directory, root)
-    for (const device of this.#system.nodes())
-      add(device.path, {
+    const devices = this.#system.nodes().map(
+      (device): Device => ({
         kind: 'device',
         device,
         major: MAJORS[device.major],
         minor: device.minor ?? this.#minor(device.path),
-      })
+      }),
+    )
+    for (const device of devices) add(device.device.path, device)
     for (const { path, node } of faultFiles?.files ?? []) add(path, node)
-    for (const { path, node } of this.#system.files?.() ?? []) add(path, node)
+    const files = this.#system.files?.() ?? []
+    for (const { path, node } of files) add(path, node)
+    for (const device of devices)
+      for (const { path, node } of this.#classFilesOf(device, files)) add(path, node)
     return root
+  }
+
+  #classFilesOf(device: Device, files: readonly SyntheticFile[]): readonly SyntheticFile[] {
+    const key = `${device.device.path} ${device.minor}`
+    const known = this.#classFiles.get(key)
+    if (known !== undefined) return known
+    const made = classFiles(device, (entry) => files.some(({ path }) => path === entry))
+    this.#classFiles.set(key, made)
+    return made
   }
 
   #minor(path: string): number {

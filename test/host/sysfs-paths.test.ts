@@ -5,6 +5,7 @@ import { iommufdUser } from '../cli/program.ts'
 import { PYTHON, RUNS, shown, unless } from './programs.ts'
 
 const DEVICE = '--device=edu,addr=0000:7f:05.0,group=7'
+const REAL = '/sys/devices/pci0000:00/0000:00:1c.0/0000:7f:05.0'
 const FUNCTION = '/sys/bus/pci/devices/0000:7f:05.0'
 
 const hostFunctions = (): readonly string[] => {
@@ -69,6 +70,29 @@ show(tree=[(path, sorted(names), sorted(files)) for path, names, files in os.wal
     const names = [FUNCTION, `${FUNCTION}/vendor`, `${FUNCTION}/subsystem/drivers`]
     const { stdout } = await iommufdUser(['run', DEVICE, 'stat', '-L', '-f', '-c', '%T', ...names])
     expect(stdout).toBe('sysfs\nsysfs\nsysfs\n')
+  })
+
+  test('from a device number to the device, and from its class', async () => {
+    const found = await shown(
+      `
+def number(path):
+    device = os.stat(path).st_rdev
+    return '%d:%d' % (os.major(device), os.minor(device))
+for name, path in dict(iommu='/dev/iommu', container='/dev/vfio/vfio', group='/dev/vfio/7', cdev='/dev/vfio/devices/vfio0').items():
+    sysfs = '/sys/dev/char/' + number(path)
+    show(**{name: [os.path.realpath(sysfs), os.path.realpath(sysfs + '/subsystem'), open(sysfs + '/uevent').read().split()[2], open(sysfs + '/dev').read().strip() == number(path)]})
+show(classes=[os.path.exists('/sys/class/' + name) for name in ('misc/iommu', 'misc/vfio', 'vfio/7', 'vfio-dev/vfio0')])
+`,
+      [DEVICE],
+    )
+    const virtual = '/sys/devices/virtual'
+    expect(found).toEqual({
+      iommu: [`${virtual}/misc/iommu`, '/sys/class/misc', 'DEVNAME=iommu', true],
+      container: [`${virtual}/misc/vfio`, '/sys/class/misc', 'DEVNAME=vfio/vfio', true],
+      group: [`${virtual}/vfio/7`, '/sys/class/vfio', 'DEVNAME=vfio/7', true],
+      cdev: [`${REAL}/vfio-dev/vfio0`, '/sys/class/vfio-dev', 'DEVNAME=vfio/devices/vfio0', true],
+      classes: [true, true, true, true],
+    })
   })
 
   const [taken] = hostFunctions()
