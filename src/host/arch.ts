@@ -44,6 +44,7 @@ const numbers = {
   poll: [7, -1],
   lseek: [8, 62],
   mmap: [9, 222],
+  mprotect: [10, 226],
   munmap: [11, 215],
   ioctl: [16, 29],
   pread64: [17, 67],

@@ -2,6 +2,7 @@
 import koffi, { type LibraryHandle } from 'koffi'
 import { thisArch } from './arch.ts'
 import type { Block, Sys } from './sys.ts'
+import { newTable, plainSequence } from './syscall-sequence.ts'
 
 const ENOSYS = 38
 
@@ -19,7 +20,7 @@ export const koffiSys = (): Sys => {
   const syscall3 = libc.func('syscall', 'int64', Array(4).fill('int64')) as unknown as Syscall
   const syscall6 = libc.func('syscall', 'int64', Array(7).fill('int64')) as unknown as Syscall
 
-  return {
+  const sys: Sys = {
     arch,
     call: (name, a = 0, b = 0, c = 0, d, e = 0, f = 0) => {
       const nr = arch.nr[name]
@@ -27,13 +28,22 @@ export const koffiSys = (): Sys => {
       const result = d === undefined ? syscall3(nr, a, b, c) : syscall6(nr, a, b, c, d, e, f)
       return result === -1 ? -koffi.errno() : result
     },
+    sequence: (length, steps) => {
+      const table = newTable(sys, length)
+      return plainSequence(sys, steps(table), table)
+    },
+    code: functionAt,
     alloc,
     at: (address, length) => new Uint8Array(koffi.view(BigInt(address), length)),
     scratch: alloc(4096),
     spawn: spawner(libc),
     signal: signaller(libc),
   }
+  return sys
 }
+
+const functionAt: Sys['code'] = (address) =>
+  koffi.decode(BigInt(address), koffi.proto('int32', ['int64']))
 
 const alloc = (size: number): Block => {
   const pointer = koffi.alloc('uint8_t', size)

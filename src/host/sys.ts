@@ -3,6 +3,7 @@
  * start a process. Behind it stands an FFI library (sys-koffi.ts); another can take its place.
  */
 import type { Arch, SyscallName } from './arch.ts'
+import type { Sequence, Steps } from './syscall-sequence.ts'
 
 /** A block of memory that never moves, for system calls to read and write. Zero at first. */
 export interface Block {
@@ -39,6 +40,10 @@ export interface Sys {
     e?: number,
     f?: number,
   ): number
+  /** `length` steps to be run at one go; `steps` gets the table that they will stand in. */
+  sequence(length: number, steps: Steps): Sequence
+  /** The function at an address: takes an address, returns a number of 32 bits. */
+  code(address: number): (argument: number) => number
   alloc(bytes: number): Block
   /** Memory that is mapped at `address` already. */
   at(address: number, length: number): Uint8Array
