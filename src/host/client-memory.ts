@@ -14,6 +14,8 @@ const WINDOW = 1 << 20
 const IOVECS = WINDOW / PAGE_SIZE + 2
 /** Bytes read ahead from the argument of an ioctl: most structures are shorter. */
 const AHEAD = 256
+/** Bytes read with the call itself in a streak (turn.ts). */
+const FIRST = 64
 /** User addresses end here (5-level paging); beyond, numbers would not be exact. */
 const END_OF_USER = 1n << 56n
 
@@ -26,11 +28,15 @@ export class ClientMemory implements UserMemory {
   readonly #remote: Block
   readonly #remoteWords: BigUint64Array
   readonly access: MemoryAccess
+  /** struct iovec of the first bytes of an argument: here, and there once its address is put in. */
+  readonly first: { readonly here: Block; readonly there: Block }
+  #firstCount = 0
   #tid = 0
-  #ahead = new Uint8Array(AHEAD)
+  readonly #ahead: Block
   #aheadAt = 0n
   #aheadLength = 0
-  #isAhead = false
+  /** How far the memory from `#aheadAt` on is known: `#aheadLength` bytes of it can be read. */
+  #aheadKnown = 0
   #memFd = -1
 
   constructor(sys: Sys, access: MemoryAccess) {
@@ -39,6 +45,11 @@ export class ClientMemory implements UserMemory {
     this.#window = sys.alloc(WINDOW)
     this.#local = sys.alloc(16)
     this.#remote = sys.alloc(16 * IOVECS)
+    this.#ahead = sys.alloc(AHEAD)
+    this.first = { here: sys.alloc(16), there: sys.alloc(16) }
+    this.first.here.view.setBigUint64(0, BigInt(this.#ahead.address), true)
+    this.first.here.view.setBigUint64(8, BigInt(FIRST), true)
+    this.first.there.view.setBigUint64(8, BigInt(FIRST), true)
     this.#remoteWords = new BigUint64Array(this.#remote.bytes.buffer, 0, 2 * IOVECS)
     this.#local.view.setBigUint64(0, BigInt(this.#window.address), true)
   }
@@ -46,7 +57,7 @@ export class ClientMemory implements UserMemory {
   /** From now on, the memory of this thread. */
   begin(tid: number): void {
     this.#tid = tid
-    this.#isAhead = false
+    this.#aheadKnown = 0
     if (this.#memFd >= 0) {
       this.#sys.call('close', this.#memFd)
       this.#memFd = -1
@@ -55,17 +66,32 @@ export class ClientMemory implements UserMemory {
 
   /** Expects that the caller is about to read here: reads a little more than a structure at once. */
   readAhead(address: bigint): void {
-    this.#isAhead = true
+    this.#aheadKnown = AHEAD
     this.#aheadAt = address
     this.#aheadLength = this.#readWindow(address, AHEAD)
-    this.#ahead.set(this.#window.bytes.subarray(0, this.#aheadLength))
+    this.#ahead.bytes.set(this.#window.bytes.subarray(0, this.#aheadLength))
+  }
+
+  /** So many bytes of the next call's argument have been read into `first.here`. */
+  firstRead(count: number): void {
+    this.#firstCount = count
+  }
+
+  /** The same as `readAhead`, if the beginning has been read with the call. */
+  readFirst(address: bigint): void {
+    if (this.#firstCount < FIRST) this.readAhead(address)
+    else {
+      this.#aheadKnown = FIRST
+      this.#aheadLength = FIRST
+      this.#aheadAt = address
+    }
   }
 
   read(address: UserVa, length: number): Uint8Array {
     const at = Number(address - this.#aheadAt)
     // Where the reading ahead came to an end, there is no more.
-    if (this.#isAhead && at >= 0 && at + length <= AHEAD)
-      return this.#ahead.slice(
+    if (at >= 0 && at + length <= this.#aheadKnown)
+      return this.#ahead.bytes.slice(
         Math.min(at, this.#aheadLength),
         Math.min(at + length, this.#aheadLength),
       )
@@ -85,7 +111,7 @@ export class ClientMemory implements UserMemory {
   }
 
   write(address: UserVa, bytes: Uint8Array): number {
-    this.#isAhead = false
+    this.#aheadKnown = 0
     for (let done = 0; done < bytes.length; ) {
       const part = Math.min(WINDOW, bytes.length - done)
       this.#window.bytes.set(bytes.subarray(done, done + part))

@@ -10,6 +10,8 @@ import type { HostedFile } from './open-files.ts'
 import { mapOver } from './process-calls.ts'
 import { type Handler, reportAnswered, type Server } from './server.ts'
 import { hostedStat, writeStat } from './stat.ts'
+import type { Held } from './streak.ts'
+import type { Task } from './tasks.ts'
 
 const onHostedFile =
   (handler: (server: Server, hosted: HostedFile) => void): Handler =>
@@ -25,33 +27,33 @@ const answer = ({ notifications }: Server, result: number | Refusal): void => {
 }
 
 const ioctl: Handler = (server) => {
-  const { notifications, streak, tasks, call, files } = server
-  const { tid } = notifications
+  const { notifications, streak, call, memory } = server
   const fd = notifications.int(0)
-  const known = streak.known(tid)
-  const task = tasks.known(tid)
-  if (known !== undefined && task !== undefined) {
-    call.fd = fd
-    call.foundBy(task)
-    ioctlOf(server, known)
-    return
-  }
-  if (streak.holds) {
-    streak.letGo()
-    files.drain()
-  }
   const hosted = hostedFile(server, fd)
   if (hosted === undefined) {
     if (!answersForKvm(server)) notifications.proceed()
   } else {
-    streak.found(tid, fd, call.process.pid, hosted)
-    ioctlOf(server, hosted)
+    streak.found(notifications.tid, fd, call.process.pid, hosted)
+    const argument = notifications.argument(2)
+    memory.readAhead(argument)
+    ioctlOf(server, hosted, argument as UserVa)
   }
 }
 
-const ioctlOf = (server: Server, hosted: HostedFile): void => {
+/** An ioctl that goes on with the streak (turn.ts). */
+export const nextIoctl = (server: Server, { fd, file }: Held, task: Task): void => {
+  const { notifications, streak, call, memory } = server
+  streak.goesOn()
+  call.fd = fd
+  call.foundBy(task)
+  const argument = notifications.argument(2)
+  memory.readFirst(argument)
+  ioctlOf(server, file, argument as UserVa)
+}
+
+const ioctlOf = (server: Server, hosted: HostedFile, argument: UserVa): void => {
   const { file, pathOnly, regions } = hosted
-  const { notifications, call, memory } = server
+  const { notifications, call } = server
   if (file === undefined) {
     if (pathOnly) notifications.fail(Errno.EBADF)
     else notifications.proceed()
@@ -61,10 +63,8 @@ const ioctlOf = (server: Server, hosted: HostedFile): void => {
     notifications.fail(Errno.ENOTTY)
     return
   }
-  const argument = notifications.argument(2)
-  memory.readAhead(argument)
   if (regions !== undefined && file.mappingsOf !== undefined) countMappings(server, hosted, regions)
-  answer(server, file.ioctl(call, notifications.int(1) >>> 0, argument as UserVa))
+  answer(server, file.ioctl(call, notifications.int(1) >>> 0, argument))
   server.tree.changed()
 }
 

@@ -52,6 +52,8 @@ export const IN_CLOEXEC = 0o2000000
 export const IN_CLOSE = 0x18
 export const EFD_CLOEXEC = 0o2000000
 export const EFD_NONBLOCK = 0o4000
+export const TFD_CLOEXEC = 0o2000000
+export const TFD_NONBLOCK = 0o4000
 
 export const SECCOMP_SET_MODE_FILTER = 1
 export const SECCOMP_GET_NOTIF_SIZES = 3

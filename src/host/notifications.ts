@@ -9,21 +9,30 @@ import {
   SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
   SECCOMP_USER_NOTIF_FLAG_CONTINUE,
 } from './kernel.ts'
-import type { Sys } from './sys.ts'
+import type { Block, Sys } from './sys.ts'
 
-const NOTIF_SIZE = 80
+/** Offsets in struct seccomp_notif. */
+export const Notif = { ID: 0, PID: 8, NR: 16, ARGUMENTS: 32, SIZE: 80 } as const
 const RESPONSE_SIZE = 24
 const ADDFD_SIZE = 24
-const ARGUMENTS = 32
+const TWO_32 = 0x1_0000_0000
 
-/** One trapped call at a time; its members are valid until the next `receive`. */
+/**
+ * One trapped call at a time; its members are valid until the next is received. The answer may wait until
+ * the supervisor is about to wait for the next call anyway (turn.ts).
+ */
 export class Notifications {
   readonly #sys: Sys
-  readonly #listener: number
-  readonly #notif
-  readonly #response
-  readonly #addfd
+  readonly listener: number
+  /** struct seccomp_notif and seccomp_notif_resp. */
+  readonly notif: Block
+  readonly response: Block
+  readonly #addfd: Block
   readonly #arguments: BigUint64Array
+  readonly #notifWords: Int32Array
+  readonly #responseWords: Int32Array
+  #answered = true
+  #isAnswerToSend = false
   /** Thread that made the call. */
   tid = 0
   /** System call number. */
@@ -31,28 +40,31 @@ export class Notifications {
 
   constructor(sys: Sys, listener: number) {
     this.#sys = sys
-    this.#listener = listener
-    this.#notif = sys.alloc(NOTIF_SIZE)
-    this.#response = sys.alloc(RESPONSE_SIZE)
+    this.listener = listener
+    this.notif = sys.alloc(Notif.SIZE)
+    this.response = sys.alloc(RESPONSE_SIZE)
     this.#addfd = sys.alloc(ADDFD_SIZE)
-    this.#arguments = new BigUint64Array(this.#notif.bytes.buffer, ARGUMENTS, 6)
+    this.#arguments = new BigUint64Array(this.notif.bytes.buffer, Notif.ARGUMENTS, 6)
+    this.#notifWords = new Int32Array(this.notif.bytes.buffer)
+    this.#responseWords = new Int32Array(this.response.bytes.buffer)
     // Saves a trip through another processor's run queue (Linux 6.6); an older kernel refuses, no matter.
     sys.call('ioctl', listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
   }
 
   /** False when there is nothing to serve: the caller was killed meanwhile (ENOENT), or a signal came. */
   receive(): boolean {
-    this.#notif.bytes.fill(0)
-    const result = this.#sys.call(
-      'ioctl',
-      this.#listener,
-      SECCOMP_IOCTL_NOTIF_RECV,
-      this.#notif.address,
-    )
-    if (result < 0) return false
-    this.tid = this.#notif.view.getUint32(8, true)
-    this.nr = this.#notif.view.getInt32(16, true)
+    this.notif.bytes.fill(0)
+    const { address } = this.notif
+    if (this.#sys.call('ioctl', this.listener, SECCOMP_IOCTL_NOTIF_RECV, address) < 0) return false
+    this.received()
     return true
+  }
+
+  /** `notif` has been filled. */
+  received(): void {
+    this.tid = this.notif.view.getUint32(Notif.PID, true)
+    this.nr = this.notif.view.getInt32(Notif.NR, true)
+    this.#answered = false
   }
 
   /** Argument `index` as the 64-bit register value. */
@@ -62,40 +74,58 @@ export class Notifications {
 
   /** The low 32 bits of an argument as a C int. */
   int(index: number): number {
-    return this.#notif.view.getInt32(ARGUMENTS + 8 * index, true)
+    return this.#notifWords[Notif.ARGUMENTS / 4 + 2 * index] ?? 0
   }
 
   /** True while the caller still waits, so that its thread ID still means that thread. */
   valid(): boolean {
     return (
-      this.#sys.call('ioctl', this.#listener, SECCOMP_IOCTL_NOTIF_ID_VALID, this.#notif.address) ===
-      0
+      this.#sys.call('ioctl', this.listener, SECCOMP_IOCTL_NOTIF_ID_VALID, this.notif.address) === 0
     )
   }
 
   /** The call returns `value`. */
-  succeed(value: number | bigint): void {
-    this.#send(BigInt(value), 0, 0)
+  succeed(value: number): void {
+    this.#answer(value, 0, 0)
   }
 
   /** The call fails with `errno` (positive). */
   fail(errno: number): void {
-    this.#send(0n, -errno, 0)
+    this.#answer(0, -errno, 0)
   }
 
   /** The kernel executes the call as if it had not been trapped. */
   proceed(): void {
-    this.#send(0n, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
+    this.#answer(0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE)
   }
 
-  #send(value: bigint, error: number, flags: number): void {
-    const { view, bytes } = this.#response
-    copyId(this.#notif.bytes, bytes)
-    view.setBigInt64(8, value, true)
-    view.setInt32(16, error, true)
-    view.setUint32(20, flags, true)
+  #answer(value: number, error: number, flags: number): void {
+    // A call has one answer.
+    if (this.#answered) return
+    this.#answered = true
+    this.#isAnswerToSend = true
+    const notif = this.#notifWords
+    const response = this.#responseWords
+    response[0] = notif[0] ?? 0
+    response[1] = notif[1] ?? 0
+    response[2] = value | 0
+    response[3] = Math.floor(value / TWO_32)
+    response[4] = error
+    response[5] = flags
+  }
+
+  /** Whether `response` is still to be sent; whoever asks sends it. */
+  takeAnswer(): boolean {
+    const isToSend = this.#isAnswerToSend
+    this.#isAnswerToSend = false
+    return isToSend
+  }
+
+  /** Sends the answer now, if there is one. */
+  send(): void {
     // ENOENT: the caller has been killed. Nobody waits for the answer then.
-    this.#sys.call('ioctl', this.#listener, SECCOMP_IOCTL_NOTIF_SEND, this.#response.address)
+    if (this.takeAnswer())
+      this.#sys.call('ioctl', this.listener, SECCOMP_IOCTL_NOTIF_SEND, this.response.address)
   }
 
   /**
@@ -104,15 +134,14 @@ export class Notifications {
    */
   addFd(fd: number, options: { closeOnExec: boolean; answer: boolean }): number {
     const { view, bytes } = this.#addfd
-    copyId(this.#notif.bytes, bytes)
+    bytes.set(this.notif.bytes.subarray(Notif.ID, Notif.ID + 8))
     view.setUint32(8, options.answer ? SECCOMP_ADDFD_FLAG_SEND : 0, true)
     view.setUint32(12, fd, true)
     view.setUint32(16, 0, true)
     view.setUint32(20, options.closeOnExec ? 0o2000000 : 0, true)
-    return this.#sys.call('ioctl', this.#listener, SECCOMP_IOCTL_NOTIF_ADDFD, this.#addfd.address)
+    const { address } = this.#addfd
+    const result = this.#sys.call('ioctl', this.listener, SECCOMP_IOCTL_NOTIF_ADDFD, address)
+    if (options.answer && result >= 0) this.#answered = true
+    return result
   }
-}
-
-const copyId = (from: Uint8Array, to: Uint8Array): void => {
-  for (let i = 0; i < 8; i++) to[i] = from[i] ?? 0
 }

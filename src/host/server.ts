@@ -7,7 +7,7 @@ import { directoryChanges } from './directory-changes.ts'
 import type { EventfdAccess } from './eventfd-access.ts'
 import { eventfdCalls } from './eventfd-calls.ts'
 import { Eventfds } from './eventfds.ts'
-import { fileCalls } from './file-calls.ts'
+import { fileCalls, nextIoctl } from './file-calls.ts'
 import type { AnsweredCall, HostedSystem } from './hosted-system.ts'
 import { InjectedCalls } from './injected-calls.ts'
 import { openFlags } from './kernel.ts'
@@ -123,32 +123,36 @@ export const handlers = (sys: Sys): ReadonlyMap<number, Handler> => {
   return table
 }
 
-/** Another ioctl of the thread whose file we hold, on the same descriptor. */
-const goesOn = ({ notifications, streak, sys }: Server): boolean =>
-  notifications.nr === sys.arch.nr.ioctl &&
-  streak.continues(notifications.tid, notifications.int(0))
+/** Whoever has closed a file for the last time: it is released now. */
+export const releaseClosed = ({ streak, files }: Server): void => {
+  streak.letGo()
+  files.drain()
+}
 
-/** Serves one call. A handler that throws leaves the call to the kernel, and the supervisor alive. */
+/**
+ * Serves one call; `goesOn` says that it goes on with the streak. A handler that throws leaves the call to
+ * the kernel, and the supervisor alive.
+ */
 export const serve = (
   server: Server,
   table: ReadonlyMap<number, Handler>,
+  goesOn: boolean,
   report: (error: unknown) => void,
 ): void => {
-  const { notifications } = server
-  const { streak } = server
-  if (streak.holds && !goesOn(server)) {
-    streak.letGo()
-    server.files.drain()
-  }
-  server.call.begin(notifications.tid)
-  server.system.watch?.begins(server.call)
+  const { notifications, streak, system, call } = server
+  const held = goesOn ? streak.held : undefined
+  const task = held && server.tasks.known(held.tid)
+  if (task === undefined && streak.held !== undefined) releaseClosed(server)
+  call.begin(notifications.tid)
+  system.watch?.begins(call)
   try {
     const handler = table.get(notifications.nr)
-    if (handler === undefined) notifications.proceed()
+    if (held !== undefined && task !== undefined) nextIoctl(server, held, task)
+    else if (handler === undefined) notifications.proceed()
     else handler(server)
   } catch (error) {
     notifications.proceed()
     report(error)
   }
-  server.system.watch?.ends()
+  system.watch?.ends()
 }

@@ -23,12 +23,14 @@ import {
 } from './kernel.ts'
 import { Go, type Launch, Word } from './launcher.ts'
 import type { LauncherThread } from './launcher-thread.ts'
+import { withMachineCode } from './machine-code.ts'
 import { memoryAccess } from './memory-access.ts'
 import { listenerRefused } from './refusals.ts'
 import type { SupervisorOrder } from './run-protocol.ts'
-import { createServer, handlers, type Server, serve } from './server.ts'
+import { createServer, handlers, releaseClosed, type Server, serve } from './server.ts'
 import type { Sys } from './sys.ts'
 import { koffiSys } from './sys-koffi.ts'
+import { Turn } from './turn.ts'
 
 /** Signals meant for the program's group or session, which the supervisor outlives. */
 const OUTLIVED = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU]
@@ -38,7 +40,7 @@ export const supervise = async (
   launcher: LauncherThread,
   build: (config: unknown) => HostedSystem | Promise<HostedSystem>,
 ): Promise<void> => {
-  const sys = koffiSys()
+  const sys = withMachineCode(koffiSys())
   sys.call('setpgid', 0, 0)
   for (const signal of OUTLIVED) sys.signal(signal, 'ignore')
   const control = new Control(sys, Number(process.argv[2]))
@@ -73,7 +75,7 @@ export const supervise = async (
   }
   try {
     const server = createServer(sys, listener - 1, system, access)
-    await new Supervisor(server, listener - 1, wake, words, control, order).run()
+    await new Supervisor(server, wake, words, control, order).run()
     system.ended?.()
   } catch (error) {
     control.report({ type: 'message', message: mistake(error) })
@@ -124,15 +126,13 @@ const letGoOf = (fd: number): void => {
   if (fd <= 2) openSync('/dev/null', fd === 0 ? 'r' : 'w')
 }
 
-/** Nanoseconds after which a client that called often is taken to do something else now. */
-const A_MOMENT = 1e6
-
+// What is polled (turn.ts).
 const LISTENER = 0
 const INOTIFY = 1
 const WAKE = 2
 const CONTROL = 3
 const EVENTFDS = 4
-const POLLED = 5
+const MOMENT = 5
 
 class Supervisor {
   readonly #server: Server
@@ -140,14 +140,13 @@ class Supervisor {
   readonly #wake: number
   readonly #control: Control
   readonly #order: SupervisorOrder
-  readonly #polled
+  readonly #turn: Turn
   readonly #timeout
   #started = false
   #reported = false
 
   constructor(
     server: Server,
-    listener: number,
     wake: number,
     words: Int32Array,
     control: Control,
@@ -158,18 +157,15 @@ class Supervisor {
     this.#wake = wake
     this.#control = control
     this.#order = order
-    this.#polled = server.sys.alloc(POLLED * 8)
     this.#timeout = server.sys.alloc(16)
-    // The listener first: what its readiness depends on is then looked at after it (see `run`).
-    const { files, eventfds } = server
-    for (const [i, fd] of [listener, files.inotify, wake, control.fd, eventfds.epoll].entries()) {
-      this.#polled.view.setInt32(8 * i, fd, true)
-      this.#polled.view.setInt16(8 * i + 4, POLLIN, true)
-    }
-  }
-
-  #ready(index: number): number {
-    return this.#polled.view.getInt16(8 * index + 6, true)
+    const { sys, notifications, memory, files, eventfds, streak } = server
+    this.#turn = new Turn(sys, notifications, memory, [
+      files.inotify,
+      wake,
+      control.fd,
+      eventfds.epoll,
+      streak.timer,
+    ])
   }
 
   /**
@@ -178,34 +174,43 @@ class Supervisor {
    * looks at the listener before it looks at the events, so closes are always seen in time.
    */
   async run(): Promise<void> {
-    const { sys, notifications, files, eventfds, system, streak } = this.#server
-    const table = handlers(sys)
+    const { files, notifications, system, streak } = this.#server
+    const turn = this.#turn
+    const table = handlers(this.#server.sys)
     const report = (error: unknown): void => this.#reportBug(error)
     for (;;) {
-      sys.call('ppoll', this.#polled.address, POLLED, this.#untilNextTimer(), 0, 8)
-      const listener = this.#ready(LISTENER)
-      if (streak.holds && listener === 0) {
-        streak.letGo()
-        files.drain()
-      } else if (this.#ready(INOTIFY) !== 0) files.drain()
-      if ((listener & POLLIN) !== 0) {
-        if (notifications.receive()) serve(this.#server, table, report)
-      } else if ((listener & (POLLHUP | POLLERR)) !== 0) break
-      if (this.#ready(CONTROL) !== 0) this.#obey()
-      if (this.#ready(EVENTFDS) !== 0) eventfds.dispatch()
-      system.timers?.runDue()
-      if (this.#ready(WAKE) !== 0) await this.#turn()
+      turn.follow(streak.held)
+      const arrival = turn.next(this.#untilNextTimer())
+      if (arrival === 'look') {
+        if (turn.ready(INOTIFY) !== 0) files.drain()
+        if (turn.ready(MOMENT) !== 0 && streak.isOver()) releaseClosed(this.#server)
+        const listener = turn.ready(LISTENER)
+        if ((listener & POLLIN) !== 0) {
+          if (notifications.receive()) serve(this.#server, table, false, report)
+        } else if ((listener & (POLLHUP | POLLERR)) !== 0) break
+        await this.#attend()
+      } else if (arrival !== 'nothing') serve(this.#server, table, arrival === 'goes-on', report)
+      if (system.timers?.untilNext() === 0) {
+        notifications.send()
+        system.timers.runDue()
+      }
     }
-    files.drain()
+    releaseClosed(this.#server)
     files.releaseAll()
-    await this.#turn()
+    await this.#node()
   }
 
-  /** Address of a timeout for ppoll; 0 if nobody waits for a time. */
+  /** Whatever else is ready. */
+  async #attend(): Promise<void> {
+    this.#server.notifications.send()
+    if (this.#turn.ready(CONTROL) !== 0) this.#obey()
+    if (this.#turn.ready(EVENTFDS) !== 0) this.#server.eventfds.dispatch()
+    if (this.#turn.ready(WAKE) !== 0) await this.#node()
+  }
+
+  /** Address of a timeout; 0 if nobody waits for a time. */
   #untilNextTimer(): number {
-    const { system, streak } = this.#server
-    const nanoseconds = system.timers?.untilNext()
-    if (streak.holds) return this.#waitFor(Math.min(nanoseconds ?? A_MOMENT, A_MOMENT))
+    const nanoseconds = this.#server.system.timers?.untilNext()
     return nanoseconds === undefined ? 0 : this.#waitFor(nanoseconds)
   }
 
@@ -218,7 +223,7 @@ class Supervisor {
   }
 
   /** Words from the launcher, and one turn of Node's event loop for whoever else runs here. */
-  async #turn(): Promise<void> {
+  async #node(): Promise<void> {
     const { sys } = this.#server
     sys.call('read', this.#wake, sys.scratch.address, 8)
     await new Promise(setImmediate)
@@ -257,7 +262,7 @@ class Supervisor {
 
   #reportEnd(): void {
     this.#reported = true
-    this.#server.files.drain()
+    releaseClosed(this.#server)
     const status = Atomics.load(this.#words, Word.STATUS)
     const instead = this.#server.system.programEnded?.(status)
     if (this.#order.keepStderr === 'until-program-ends') letGoOf(2)
@@ -279,7 +284,7 @@ class Supervisor {
     const running = pid > 0 && Atomics.load(this.#words, Word.ENDED) === 0
     for (const signal of signals === 'gone' ? [SIGKILL] : signals)
       if (running) this.#server.sys.call('kill', pid, signal)
-    if (signals === 'gone') this.#polled.view.setInt32(8 * CONTROL, -1, true)
+    if (signals === 'gone') this.#turn.forget(CONTROL)
   }
 
   #reportBug(error: unknown): void {

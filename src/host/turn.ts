@@ -1,0 +1,147 @@
+/**
+ * What comes between one call and the next, as one sequence of system calls: the answer to the last call is
+ * sent, we wait, and the next call is received. In a streak (streak.ts) it goes on: is it an ioctl of the
+ * same thread on the same descriptor, which still is the same file? Then the beginning of its argument is
+ * read.
+ */
+import type { ClientMemory } from './client-memory.ts'
+import { POLLIN, SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND } from './kernel.ts'
+import { Notif, type Notifications } from './notifications.ts'
+import { type Held, KCMP_FILE } from './streak.ts'
+import type { Block, Sys } from './sys.ts'
+import { resultOf, type Sequence, type Step } from './syscall-sequence.ts'
+
+const POLLFD_SIZE = 8
+const ALL = 0xffff_ffff_ffff_ffffn
+const LOW = 0xffff_ffffn
+/** Of no thread: nothing goes on. */
+const NOBODY = 0xffff_ffff
+
+// Numbers of the steps.
+const SEND = 0
+const WAIT = 1
+const LISTENER_ALONE = 3
+const RECEIVE = 5
+const SAME_THREAD = 7
+const SAME_DESCRIPTOR = 8
+const COMPARE = 10
+const SAME_FILE = 11
+const READ = 12
+const END = 13
+
+/**
+ * `look`: something is ready, by `ready`; a call is not received yet. `nothing`: the caller is gone.
+ * `call`: received. `goes-on`: received, and known to be an ioctl that goes on with the streak.
+ */
+export type Arrival = 'look' | 'nothing' | 'call' | 'goes-on'
+
+export class Turn {
+  readonly #notifications: Notifications
+  readonly #memory: ClientMemory
+  readonly #polled: Block
+  readonly #count: number
+  readonly #sequence: Sequence
+  #followed: Held | undefined
+
+  /** `others` are polled beside the listener. */
+  constructor(
+    sys: Sys,
+    notifications: Notifications,
+    memory: ClientMemory,
+    others: readonly number[],
+  ) {
+    this.#notifications = notifications
+    this.#memory = memory
+    const { listener } = notifications
+    // The listener first: what else is ready is then looked at after it (supervise.ts).
+    const polled = [listener, ...others]
+    this.#count = polled.length
+    this.#polled = sys.alloc(POLLFD_SIZE * polled.length)
+    for (const [i, fd] of polled.entries()) {
+      this.#polled.view.setInt32(POLLFD_SIZE * i, fd, true)
+      this.#polled.view.setInt16(POLLFD_SIZE * i + 4, POLLIN, true)
+    }
+    this.#sequence = sys.sequence(END, (table) => this.#steps(sys, table))
+    this.follow(undefined)
+  }
+
+  #steps(sys: Sys, table: Block): Step[] {
+    const { listener, notif, response } = this.#notifications
+    const { first } = this.#memory
+    const of = (offset: number) => ({ block: notif, offset })
+    const isIoctl = BigInt(sys.arch.nr.ioctl ?? NOBODY)
+    const readsBySystemCall = this.#memory.access === 'process_vm'
+    return [
+      // ENOENT: the caller has been killed. Nobody waits for the answer then.
+      { call: 'ioctl', args: [listener, SECCOMP_IOCTL_NOTIF_SEND, response.address] },
+      { call: 'ppoll', args: [this.#polled.address, this.#count, 0, 0, 8] },
+      { expect: resultOf(table, WAIT), mask: ALL, is: 1n },
+      {
+        expect: { block: this.#polled, offset: 0 },
+        mask: 0xffffn << 48n,
+        is: BigInt(POLLIN) << 48n,
+      },
+      // The kernel insists.
+      { clear: notif },
+      { call: 'ioctl', args: [listener, SECCOMP_IOCTL_NOTIF_RECV, notif.address], orStop: true },
+      { expect: of(Notif.NR), mask: LOW, is: isIoctl },
+      { expect: of(Notif.PID), mask: LOW, is: 0n },
+      { expect: of(Notif.ARGUMENTS), mask: LOW, is: 0n },
+      { copy: of(Notif.ARGUMENTS + 16), to: { block: first.there, offset: 0 } },
+      { call: 'kcmp', args: [process.pid, 0, KCMP_FILE, 0, 0], orStop: true },
+      { expect: resultOf(table, COMPARE), mask: ALL, is: 0n },
+      readsBySystemCall
+        ? {
+            call: 'process_vm_readv',
+            args: [0, first.here.address, 1, first.there.address, 1, 0],
+            orStop: true,
+          }
+        : { expect: of(0), mask: 0n, is: 1n },
+    ]
+  }
+
+  /** The streak that the next calls may go on with. */
+  follow(held: Held | undefined): void {
+    if (held === this.#followed) return
+    this.#followed = held
+    this.#sequence.set(SAME_THREAD, 2, held?.tid ?? NOBODY)
+    if (held === undefined) return
+    this.#sequence.set(SAME_DESCRIPTOR, 2, held.fd >>> 0)
+    this.#sequence.set(COMPARE, 1, held.tid)
+    this.#sequence.set(COMPARE, 3, held.held)
+    this.#sequence.set(COMPARE, 4, held.fd)
+    this.#sequence.set(READ, 0, held.tid)
+  }
+
+  /** Answers the last call if that is still to be done, and waits; `timeout` is the address of a time, 0 for ever. */
+  next(timeout: number): Arrival {
+    const notifications = this.#notifications
+    const sequence = this.#sequence
+    sequence.set(WAIT, 2, timeout)
+    const stopped = sequence.run(notifications.takeAnswer() ? SEND : WAIT)
+    if (stopped <= LISTENER_ALONE) {
+      // Interrupted by a signal: what was ready before says nothing.
+      if (sequence.result(WAIT) < 0) this.#nothingReady()
+      return 'look'
+    }
+    if (stopped === RECEIVE) return 'nothing'
+    notifications.received()
+    if (stopped <= SAME_FILE) return 'call'
+    if (stopped === END) this.#memory.firstRead(sequence.result(READ))
+    return 'goes-on'
+  }
+
+  /** POLL* bits of a descriptor polled; 0 is the listener, 1 the first of the others. */
+  ready(index: number): number {
+    return this.#polled.view.getInt16(POLLFD_SIZE * index + 6, true)
+  }
+
+  /** It is polled no more. */
+  forget(index: number): void {
+    this.#polled.view.setInt32(POLLFD_SIZE * index, -1, true)
+  }
+
+  #nothingReady(): void {
+    for (let i = 0; i < this.#count; i++) this.#polled.view.setInt16(POLLFD_SIZE * i + 6, 0, true)
+  }
+}
