@@ -22,8 +22,7 @@ const onHostedFile =
   }
 
 const answer = ({ notifications }: Server, result: number | Refusal): void => {
-  if (result instanceof Refusal) notifications.fail(result.errno)
-  else notifications.succeed(result)
+  notifications.return(result instanceof Refusal ? -result.errno : result)
 }
 
 const ioctl: Handler = (server) => {
