@@ -198,7 +198,7 @@ const addShow = (program: Command): void => {
       collect,
     )
     .option('--events', 'number calls, and print what happened in each of them')
-    .option('--doctor', 'print findings too, where they are made')
+    .option('--doctor', 'explain what failed, and print findings where they are made')
     .addOption(
       new Option('--format <format>', 'how to print: text, or one line of JSON for each event')
         .choices(['text', 'json'])

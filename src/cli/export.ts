@@ -40,6 +40,7 @@ export const exportCommand = (file: string, options: ExportOptions): number => {
     diagnosis.event(event, stamp)
     builder.event(event, stamp)
   }
+  diagnosis.end()
   builder.end()
   out.close()
   const { damage } = input

@@ -1,9 +1,10 @@
 /** `show FILE`: prints what a recording holds, as `run --trace` would have. */
 import { type CallGroup, CallGroups } from '../watch/call-group.ts'
-import { Diagnosis } from '../watch/diagnosis.ts'
+import { Doctor } from '../watch/doctor.ts'
 import { eventJson, eventText } from '../watch/event-text.ts'
 import { findingText } from '../watch/finding.ts'
 import { callsThat, type GroupFilterOptions, groupFilter } from '../watch/group-filter.ts'
+import { explanationText } from '../watch/report-text.ts'
 import { traceFilter } from '../watch/trace-filter.ts'
 import { traceLine } from '../watch/trace-line.ts'
 import { ExitStatus } from './exit-status.ts'
@@ -12,7 +13,7 @@ import { RecordingInput } from './recording-input.ts'
 
 export interface ShowOptions extends GroupFilterOptions {
   readonly filter?: readonly string[]
-  /** Findings, where they are made. */
+  /** Explanations of what failed, and findings, where they are made. */
   readonly doctor?: boolean
   /** What happened in each call. */
   readonly events?: boolean
@@ -34,19 +35,24 @@ export const showCommand = (file: string, options: ShowOptions): number => {
   const groups = new CallGroups((group) => {
     if (wanted(group)) for (const line of lines(group)) print(line)
   })
-  const diagnosis = new Diagnosis((finding) => {
-    if (options.format === 'json') print(JSON.stringify({ type: 'finding', ...finding }))
-    else print(`--- ${findingText(finding).replaceAll('\n', '\n---')}`)
+  const doctor = new Doctor({
+    explanation: (explanation) => {
+      if (options.format === 'text') print(set(explanationText(explanation)))
+    },
+    finding: (finding) => {
+      if (options.format === 'json') print(JSON.stringify({ type: 'finding', ...finding }))
+      else print(set(findingText(finding)))
+    },
   })
   const input = new RecordingInput(file)
   for (const item of input.items()) {
     if (!going) return ExitStatus.OK
     if (item.kind !== 'event') continue
     groups.event(item.event, item.stamp)
-    if (options.doctor === true) diagnosis.event(item.event, item.stamp)
+    if (options.doctor === true) doctor.event(item.event, item.stamp)
   }
   groups.end()
-  diagnosis.end()
+  if (options.doctor === true) doctor.report()
   output.flush()
   const { damage } = input
   if (damage !== undefined) process.stderr.write(`iommufd-user: ${file}: ${damage}\n`)
@@ -57,6 +63,9 @@ const both =
   (one: (group: CallGroup) => boolean, other: (group: CallGroup) => boolean) =>
   (group: CallGroup): boolean =>
     one(group) && other(group)
+
+/** Set off from calls, as strace sets off signals. */
+const set = (text: string): string => `--- ${text.replaceAll('\n', '\n---')}`
 
 const traceLines = ({ call, stamp }: CallGroup): string[] =>
   call === undefined ? [] : [traceLine(call, stamp)]
