@@ -67,15 +67,13 @@ export const fitting = (spaces: readonly IoasState[]): MapView => {
   return start === undefined ? WHOLE : around({ start, last })
 }
 
-/** The area that one comes to next from the middle of the view, upwards or downwards. */
+/** The area after or before an address; behind the last one the first, and so round. */
 export const nextArea = (
-  ioas: IoasState,
-  view: MapView,
+  { areas }: IoasState,
+  from: bigint,
   direction: 'up' | 'down',
 ): Range | undefined => {
-  const middle = view.start + view.span / 2n
-  const here = ioas.areas.atOrBefore(middle)
-  if (direction === 'down') return ioas.areas.atOrAfter(middle + 1n)
-  const before = here !== undefined && here.last >= middle ? here.start : middle
-  return before === 0n ? undefined : ioas.areas.atOrBefore(before - 1n)
+  if (direction === 'down') return areas.atOrAfter(from + 1n) ?? areas.atOrAfter(0n)
+  const before = from === 0n ? undefined : areas.atOrBefore(from - 1n)
+  return before ?? areas.atOrBefore(MAX_U64)
 }

@@ -41,12 +41,19 @@ const wheelFactor = (delta: number): number => 2 ** (Math.max(-240, Math.min(240
 const goNext = (direction: 'up' | 'down'): void => {
   const space = ioas.value
   if (space === undefined) return
-  const area = nextArea(space, view.value, direction)
+  const { start, span } = view.value
+  const seen = pointed.value
+  const here =
+    seen !== undefined && seen.ioas === space.id && seen.at >= start && seen.at < start + span
+      ? seen.at
+      : undefined
+  const edge = direction === 'down' ? start - 1n : start + span
+  const area = nextArea(space, here ?? edge, direction)
   if (area === undefined) return
   const length = area.last - area.start + 1n
   const at = area.start + length / 2n
   // As close as before, unless the area would be lost in it.
-  chosenView.value = length * 400n < view.value.span ? around(area) : centred(view.value, at)
+  chosenView.value = length * 400n < span ? around(area) : centred(view.value, at)
   pointed.value = { ioas: space.id, at: area.start }
 }
 

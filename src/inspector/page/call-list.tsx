@@ -1,6 +1,6 @@
 /** All calls of a run, of which only those are in the document that can be seen. */
-import { computed, signal, useSignalEffect } from '@preact/signals'
-import { useRef } from 'preact/hooks'
+import { computed, signal } from '@preact/signals'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import { hex } from '../../abi/brands.ts'
 import { Refusal } from '../../engine/reason.ts'
 import { callArguments, caller, callName, duration, resultText } from '../model/call-text.ts'
@@ -15,13 +15,22 @@ const MARGIN = 6
 const scrolled = signal(0)
 const height = signal(400)
 
-const matches = (entry: CallEntry, words: readonly string[]): boolean => {
+/** What is searched, by call: made once, because decoding all calls takes a while. */
+const searched = new WeakMap<CallEntry, string>()
+
+const searchText = (entry: CallEntry): string => {
+  const known = searched.get(entry)
+  if (known !== undefined) return known
   const { event } = entry
   const text =
-    `#${event.call} ${callName(event)} ${resultText(event)} ${caller(entry)} ${event.file ?? ''}`.toLowerCase()
-  return words.every(
-    (word) => text.includes(word) || callArguments(event).toLowerCase().includes(word),
-  )
+    `#${event.call} ${callName(event)} ${callArguments(event)} ${resultText(event)} ${caller(entry)} ${event.file ?? ''}`.toLowerCase()
+  searched.set(entry, text)
+  return text
+}
+
+const matches = (entry: CallEntry, words: readonly string[]): boolean => {
+  const text = searchText(entry)
+  return words.every((word) => text.includes(word))
 }
 
 /** Positions of the calls that are listed; undefined for all of them. */
@@ -76,17 +85,20 @@ const keys: Readonly<Record<string, (index: number, page: number) => number>> = 
 export const CallList = () => {
   const box = useRef<HTMLDivElement>(null)
 
+  const total = count.value
+  const here = position.value
+
   // The chosen call is always in sight.
-  useSignalEffect(() => {
-    const index = indexOf(position.value)
+  useLayoutEffect(() => {
     const element = box.current
     if (element === null) return
-    const top = index * ROW
+    const top = indexOf(here) * ROW
     if (top < element.scrollTop) element.scrollTop = Math.max(0, top)
     else if (top + ROW > element.scrollTop + element.clientHeight)
       element.scrollTop = top + ROW - element.clientHeight
+    scrolled.value = element.scrollTop
     height.value = element.clientHeight
-  })
+  }, [here, total])
 
   const onKeyDown = (event: KeyboardEvent): void => {
     const move = keys[event.key]
@@ -97,10 +109,8 @@ export const CallList = () => {
     goTo(positionAt(Math.max(0, Math.min(count.value - 1, index))))
   }
 
-  const total = count.value
   const first = Math.max(0, Math.floor(scrolled.value / ROW) - MARGIN)
   const last = Math.min(total, Math.ceil((scrolled.value + height.value) / ROW) + MARGIN)
-  const here = position.value
   return (
     <div
       ref={box}

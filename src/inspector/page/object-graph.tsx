@@ -140,7 +140,7 @@ const Picture = ({ context: of, shown, holds, users }: PictureProps) => {
             key={object.id}
             class={`node${keepers.has(object.id) ? ' keeps' : ''}`}
             role="button"
-            tabIndex={0}
+            tabindex={0}
             aria-pressed={object.id === chosen}
             aria-label={`${objectName(object)}, ${summary(of, object, users.get(object.id) ?? 0)}`}
             transform={`translate(${x - WIDTH / 2} ${y - HEIGHT / 2})`}

@@ -8,7 +8,7 @@ import { type PlaygroundConfig, usualConfig } from '../playground/playground-mac
 import type { Scenario } from '../playground/scenarios.ts'
 import { type Outcome, Session } from '../playground/session.ts'
 import { walker } from './page-table.tsx'
-import { append, chosenPosition, startOver, timeline } from './state.ts'
+import { append, chosenPosition, startOver, timeline, version } from './state.ts'
 
 export interface Exchange {
   readonly line: string
@@ -58,6 +58,7 @@ export const runLine = (line: string): void => {
   exchanges.value = [...exchanges.value, { line, outcome }]
   if (help === null) done.push({ line, position: timeline.end })
   chosenPosition.value = undefined
+  version.value += 1
 }
 
 export const begin = (wanted: Scenario): void => {

@@ -1,6 +1,9 @@
 /** Recordings as the page gets them: from a file, or live from the run, in the same bytes. */
 import { RecordingError, type RecordingHeader } from '../../watch/recording.ts'
 import { RecordingReader } from '../../watch/recording-reader.ts'
+import { RebuiltMachine } from '../model/rebuilt-machine.ts'
+import { walkTable } from '../model/table-walk.ts'
+import { type Walk, walker } from './page-table.tsx'
 import { append, goToStart, origin, startOver } from './state.ts'
 
 const PIECE = 1 << 20
@@ -10,6 +13,8 @@ class RecordingSource {
   readonly #reader = new RecordingReader()
   readonly #kind: 'live' | 'recording'
   readonly #file: string
+  /** The bytes so far: page tables are looked at by making the calls again. */
+  readonly #chunks: Uint8Array[] = []
   #known = false
 
   constructor(kind: 'live' | 'recording', file: string) {
@@ -19,12 +24,14 @@ class RecordingSource {
 
   /** Throws RecordingError for bytes that are no recording. */
   push(bytes: Uint8Array): void {
+    this.#chunks.push(bytes)
     const items = this.#reader.push(bytes)
     const { header } = this.#reader
     if (header === undefined) return
     if (!this.#known) {
       this.#known = true
       startOver({ kind: this.#kind, name: nameOf(header, this.#file), state: this.#state })
+      walker.value = walkIn(new RebuiltMachine(this.#chunks))
     }
     for (const item of items) {
       if (item.kind === 'event') append(item.event, item.stamp)
@@ -50,6 +57,17 @@ class RecordingSource {
     return this.#kind === 'live' ? 'live' : 'recording'
   }
 }
+
+const walkIn =
+  (rebuilt: RebuiltMachine): Walk =>
+  (position, number, hwpt, iova) => {
+    const machine = rebuilt.at(position)
+    if (typeof machine === 'string') return machine
+    const context = machine.contexts.get(number)
+    return context === undefined
+      ? 'The calls were made again, but that context did not come of it.'
+      : walkTable(context, hwpt, iova)
+  }
 
 const nameOf = ({ command }: RecordingHeader, file: string): string =>
   command.length > 0 ? command.join(' ') : file

@@ -117,17 +117,19 @@ export const showArea = (id: ObjectId, at: MapView): void => {
   tab.value = 'space'
 }
 
-let drawing = false
+let waiting = false
+/** Milliseconds between two pictures of a run that goes on. */
+const PAUSE = 100
 
 /** Any number of events; the page is drawn again once for all of them. */
 export const append = (event: EngineEvent, stamp?: Stamp): void => {
   timeline.append(event, stamp)
-  if (drawing) return
-  drawing = true
-  requestAnimationFrame(() => {
-    drawing = false
+  if (waiting) return
+  waiting = true
+  setTimeout(() => {
+    waiting = false
     version.value += 1
-  })
+  }, PAUSE)
 }
 
 /** Everything from the beginning, for another recording. */

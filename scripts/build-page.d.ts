@@ -1,0 +1,1 @@
+export declare const buildPage: (name: 'inspector' | 'playground') => Promise<void>
