@@ -1,0 +1,39 @@
+/**
+ * DPDK, unmodified: its environment layer finds VFIO and the device, takes group and container, maps its
+ * memory and the registers, sets up MSI-X; its own driver of I/OAT initialises the channel (06 §11.5).
+ */
+import { spawnSync } from 'node:child_process'
+import { describe, expect, test } from 'vitest'
+import { iommufdUser } from '../cli/program.ts'
+import { RUNS, unless } from '../host/programs.ts'
+
+const installed = (program: string): boolean =>
+  spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
+
+const DPDK = [installed('dpdk-test'), 'dpdk-test'] as const
+const DEVBIND = [installed('dpdk-devbind.py') && installed('lspci'), 'dpdk-devbind.py'] as const
+
+const IOAT = '--device=ioat,addr=0000:01:00.0'
+
+describe.skipIf(!RUNS[0])(`DPDK${unless(RUNS)}`, () => {
+  test.skipIf(!DPDK[0])(`its driver takes a device${unless(DPDK)}`, async () => {
+    const memory = ['--no-huge', '-m', '32', `--file-prefix=test${process.pid}`]
+    const options = [...memory, '-l', '0', '--no-telemetry', '--log-level=lib.eal:debug']
+    const { stdout, stderr, status } = await iommufdUser(
+      ['run', IOAT, 'timeout', '100', 'dpdk-test', ...options],
+      { stdin: 'quit\n' },
+    )
+    const output = stdout + stderr
+    expect(output).toContain('Using IOMMU type 1 (Type 1)')
+    expect(output).toContain('VFIO reports MSI-X BAR as mappable')
+    expect(output).toContain('Probe PCI driver: dmadev_ioat (8086:2021) device: 0000:01:00.0')
+    // It closes what it has initialised.
+    expect(output).toContain('ioat_dmadev_remove(): Closing 0000:01:00.0')
+    expect(status).toBe(0)
+  })
+
+  test.skipIf(!DEVBIND[0])(`dpdk-devbind.py lists it${unless(DEVBIND)}`, async () => {
+    const { stdout } = await iommufdUser(['run', IOAT, 'dpdk-devbind.py', '--status-dev', 'dma'])
+    expect(stdout).toMatch(/0000:01:00\.0 .* drv=vfio-pci/)
+  })
+})
