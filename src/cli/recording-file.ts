@@ -16,8 +16,10 @@ export interface RecordingFile {
   readonly writer: RecordingWriter
   /** and what the machine asks of the world passes through this. */
   readonly world: NotedWorld
-  /** The run is over. */
-  end(): void
+  /** The program has ended: what happened so far can be read, and is complete. */
+  programEnded(): void
+  /** No process is left. */
+  ended(): void
 }
 
 /** Throws as `openSync` does where the file cannot be opened. */
@@ -45,11 +47,13 @@ export const recordingFile = (
     timers.after(config.inspected ? LAG_INSPECTED : LAG, flush)
   }
   flush()
+  const end = (): void => writer.end(Math.round((performance.now() - began) * 1e6))
   return {
     writer,
     world: new NotedWorld(writer),
-    end: () => {
-      writer.end(Math.round((performance.now() - began) * 1e6))
+    programEnded: end,
+    ended: () => {
+      end()
       sink.close()
     },
   }

@@ -50,6 +50,7 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
     ...(stamper === undefined ? {} : { watch: stamper.watch(machine, world) }),
     programEnded: (status) => {
       const instead = doctor?.programEnded(status)
+      recording?.programEnded()
       // Processes that the program left behind are served further, and may have let go of it.
       if (config.findings === 'at-end' && config.trace !== STANDARD_ERROR) releaseStandardError()
       return instead
@@ -57,7 +58,7 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
     ended: () => {
       doctor?.ended()
       sink?.close()
-      recording?.end()
+      recording?.ended()
     },
   }
 }

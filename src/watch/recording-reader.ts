@@ -37,6 +37,7 @@ export class RecordingReader {
   #waiting: Uint8Array = new Uint8Array()
   #begun = false
   #header: RecordingHeader | undefined
+  /** The last record was an end. */
   #ended = false
   #damage: string | undefined
   #records = 0
@@ -59,7 +60,7 @@ export class RecordingReader {
    */
   push(bytes: Uint8Array): RecordingItem[] {
     const items: RecordingItem[] = []
-    if (this.#damage !== undefined || this.#ended) return items
+    if (this.#damage !== undefined) return items
     const all = joined(this.#waiting, bytes)
     let at = this.#begun ? 0 : this.#preamble(all)
     while (this.#begun && all.length - at >= LENGTH_BYTES) {
@@ -69,7 +70,7 @@ export class RecordingReader {
       if (this.#damage !== undefined || start + length > all.length) break
       this.#record(all.subarray(start, start + length), items)
       at = start + length
-      if (this.#damage !== undefined || this.#ended) break
+      if (this.#damage !== undefined) break
     }
     this.#waiting = all.slice(at)
     return items
@@ -83,7 +84,7 @@ export class RecordingReader {
     if (this.#damage !== undefined) return this.#damage
     if (!this.#begun || this.#header === undefined)
       return 'The recording ends before its first record.'
-    if (this.#ended) return undefined
+    if (this.#ended && this.#waiting.length === 0) return undefined
     const rest = this.#waiting.length === 0 ? '' : ', in the middle of a record'
     return `The recording ends early${rest}: whoever writes it was stopped, or has not finished. The ${this.#records} records before that can be read.`
   }
@@ -112,6 +113,7 @@ export class RecordingReader {
         this.#header = header(alone(values))
         return
       }
+      this.#ended = kind === RecordKind.END
       const item = this.#item(kind, values)
       if (item !== undefined) items.push(item)
     } catch (error) {
@@ -126,10 +128,8 @@ export class RecordingReader {
         return { kind: 'event', ...this.#event(record) }
       case RecordKind.SERVED:
         return this.#served && { kind: 'served', served: allOf(this.#served, record) }
-      case RecordKind.END: {
-        this.#ended = true
+      case RecordKind.END:
         return { kind: 'end', end: { at: numberIn(alone(record), 'at') ?? 0 } }
-      }
       default:
         // Of a later version.
         return undefined

@@ -16,7 +16,7 @@ const CHUNK = 1 << 16
 
 /**
  * Records what it observes. Bytes go to `sink` in chunks of whole records; each chunk is the sink's to
- * keep. `flush` hands over what has been collected, `end` tells the reader that nothing is missing.
+ * keep. `flush` hands over what has been collected.
  */
 export class RecordingWriter implements Observer {
   readonly #sink: (chunk: Uint8Array) => void
@@ -26,6 +26,8 @@ export class RecordingWriter implements Observer {
   /** What a call into the machine asked of the world: its values are put here, and kept by `served`. */
   readonly servedValues = new ValueEncoder(this.#served)
   #last = 0
+  /** The last record is an end. */
+  #ended = false
 
   constructor(header: RecordingHeader, sink: (chunk: Uint8Array) => void) {
     this.#sink = sink
@@ -37,6 +39,7 @@ export class RecordingWriter implements Observer {
   }
 
   event(event: EngineEvent, stamp?: Stamp): void {
+    this.#ended = false
     const start = this.#begin(RecordKind.EVENT)
     const values = this.#events
     if (stamp === undefined) values.value(undefined)
@@ -53,14 +56,20 @@ export class RecordingWriter implements Observer {
 
   /** The values in `servedValues` are a record. Events that came in between stand before it. */
   served(): void {
+    this.#ended = false
     const start = this.#begin(RecordKind.SERVED)
     this.#buffer.append(this.#served)
     this.#finish(start)
     this.#served.length = 0
   }
 
-  /** Nothing follows. `at`: nanoseconds since the run began. */
+  /**
+   * Nothing is missing so far, and it may be that nothing follows: the program has ended. Processes that
+   * it left behind may go on, and end once more. `at`: nanoseconds since the run began.
+   */
   end(at: number): void {
+    if (this.#ended) return
+    this.#ended = true
     const start = this.#begin(RecordKind.END)
     new ValueEncoder(this.#buffer).value({ at })
     this.#finish(start)

@@ -64,7 +64,7 @@ export interface RecordedEvent {
 /** One call into the machine with all that it asked of the world, for replay: values by position. */
 export type ServedRecord = readonly unknown[]
 
-/** How the run ended, when the recording did. */
+/** Nothing is missing up to here: the program has ended. Processes that it left behind may go on. */
 export interface RecordingEnd {
   /** Nanoseconds since the run began. */
   readonly at: number
