@@ -80,6 +80,8 @@ export class HostAddressSpace implements AddressSpace, Mapper {
   /** Ranges of pages whose private memory was replaced while held: later pages there are other pages. */
   readonly #replaced: { first: number; end: number; object: MemoryObject }[] = []
   #ended = false
+  /** The process may be about to lose this memory. */
+  #leaving = false
 
   constructor(sys: Sys, pid: number, shared: SharedMemory) {
     spaces += 1
@@ -104,6 +106,7 @@ export class HostAddressSpace implements AddressSpace, Mapper {
               address: 0,
               firstPage: 0,
               endPage: END_OF_USER / PAGE_SIZE,
+              process: this.reachable,
             },
       read: (page, offset, into) => this.readAt(page * PAGE_SIZE + offset, into),
       write: (page, offset, bytes) => this.writeAt(page * PAGE_SIZE + offset, bytes),
@@ -297,8 +300,14 @@ export class HostAddressSpace implements AddressSpace, Mapper {
     return this.#mem
   }
 
+  /** Not while the process may be executing: it has another memory then. */
+  get reachable(): number {
+    return this.#shared.byProcess && !this.#leaving && !this.gone ? this.#pid : 0
+  }
+
   /** The process is perhaps about to lose all its memory: by exit, or by an execve that succeeds. */
   ending(): void {
+    this.#leaving = true
     this.#shared.moving()
     for (const object of [this.#private, ...this.#replaced.map((range) => range.object)])
       object.save(0, END_OF_USER / PAGE_SIZE)
@@ -307,6 +316,7 @@ export class HostAddressSpace implements AddressSpace, Mapper {
 
   /** It has not lost it. */
   notEnded(): void {
+    this.#leaving = false
     this.#private.unsave()
   }
 

@@ -75,6 +75,8 @@ export const FrameAnswer = {
   ADDRESS: 5,
   /** What the slot of the extent counts. */
   GIVEN: 6,
+  /** The process whose memory it is, 0 where that is not to be used. */
+  PROCESS: 7,
 } as const
 
 /** What the worker gets when it is started. */

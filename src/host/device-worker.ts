@@ -255,6 +255,7 @@ export class DeviceWorker implements PciModel, DmaFollower {
     this.#numbers[FrameAnswer.PAGES] = to - from
     this.#numbers[FrameAnswer.DESCRIPTOR] = place.descriptor
     this.#numbers[FrameAnswer.ADDRESS] = place.address + (firstPage + from - place.firstPage) * 4096
+    this.#numbers[FrameAnswer.PROCESS] = place.process
     this.#numbers[FrameAnswer.GIVEN] = Atomics.load(this.#frameSlots, frameSlot(extent.frame))
   }
 

@@ -20,6 +20,8 @@ export interface PagePlace {
   readonly address: number
   readonly firstPage: number
   readonly endPage: number
+  /** The process whose memory `descriptor` is, while it can be reached by its ID; else 0. */
+  readonly process: number
 }
 
 export class MemoryObject implements PageObject {
@@ -99,7 +101,7 @@ export class MemoryObject implements PageObject {
       if (this.#saved.size === 0) return place
       // Some pages around it are elsewhere.
       const address = place.address + (page - place.firstPage) * PAGE_SIZE
-      return { descriptor: place.descriptor, address, firstPage: page, endPage: page + 1 }
+      return { ...place, address, firstPage: page, endPage: page + 1 }
     }
     return undefined
   }

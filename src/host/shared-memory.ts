@@ -16,6 +16,8 @@ export interface Mapper {
   writeAt(address: number, bytes: Uint8Array): boolean
   /** Descriptor of its memory, negative when it is gone. */
   readonly memory: number
+  /** The process, where its memory may be reached by its ID; else 0. */
+  readonly reachable: number
   /** What it maps now. */
   areas(): readonly Vma[]
 }
@@ -110,6 +112,9 @@ export class SharedMemory {
     return undefined
   }
 
+  /** This machine permits process_vm_readv and its like. */
+  byProcess = false
+
   /** Called before held memory moves, or a way to it ends: whoever uses one on his own must let go of it. */
   moving: () => void = () => {}
 
@@ -176,7 +181,13 @@ const reachThrough = (vma: Vma, mapper: Mapper): Reach => {
       const first = vma.offset / PAGE_SIZE
       const end = first + (vma.end - vma.start) / PAGE_SIZE
       if (mapper.memory < 0 || page < first || page >= end) return undefined
-      return { descriptor: mapper.memory, address: vma.start, firstPage: first, endPage: end }
+      return {
+        descriptor: mapper.memory,
+        address: vma.start,
+        firstPage: first,
+        endPage: end,
+        process: mapper.reachable,
+      }
     },
     read: (page, offset, into) => {
       const start = address(page, offset, into.length)

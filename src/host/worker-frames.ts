@@ -11,6 +11,7 @@ export interface FramePlace {
   readonly pages: number
   readonly descriptor: number
   readonly address: number
+  readonly process: number
   /** Of the slot of the extent, when it was told. */
   readonly given: number
 }
@@ -69,6 +70,7 @@ export class WorkerFrames {
       pages,
       descriptor: number(FrameAnswer.DESCRIPTOR),
       address: number(FrameAnswer.ADDRESS),
+      process: number(FrameAnswer.PROCESS),
       given: number(FrameAnswer.GIVEN),
     }
     const start = frameOf(place, firstPage)

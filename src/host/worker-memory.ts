@@ -6,7 +6,7 @@
 import { DeviceWord, RequestKind, TRANSFER_BYTES } from './device-worker-words.ts'
 import { PAGE_SIZE } from './kernel.ts'
 import type { Block, Sys } from './sys.ts'
-import { addressIn, type WorkerFrames } from './worker-frames.ts'
+import { addressIn, type FramePlace, type WorkerFrames } from './worker-frames.ts'
 import type { WorkerGate } from './worker-gate.ts'
 import type { WorkerRequests } from './worker-requests.ts'
 
@@ -27,6 +27,8 @@ export interface MemoryPiece {
 
 /** Bytes that wait in a block of their own, for callers whose memory has no fixed address. */
 const STAGING = 0x10000
+/** For so many milliseconds a process that was seen alive counts as such. */
+const ALIVE = 100
 /** Questions about one piece before it is left to the supervisor. */
 const MAX_LESSONS = 64
 
@@ -43,7 +45,11 @@ export class WorkerMemory {
   #walker: Walker | undefined
   #translation = -1
   /** What `#findRun` found: bytes of a memory, or the frame that nobody has told of yet. */
-  readonly #run = { descriptor: -1, address: 0, length: 0, frame: 0 }
+  readonly #run: { place: FramePlace | undefined; address: number; length: number; frame: number } =
+    { place: undefined, address: 0, length: 0, frame: 0 }
+  /** One buffer here, and one in a process. */
+  readonly #vectors: Block
+  readonly #seenAlive = { descriptor: -1, at: 0 }
 
   constructor(
     sys: Sys,
@@ -58,6 +64,7 @@ export class WorkerMemory {
     this.#requests = requests
     this.#table = table
     this.#staging = this.#block(STAGING)
+    this.#vectors = sys.alloc(32)
   }
 
   /** A buffer that DMA goes to and from directly. */
@@ -155,9 +162,9 @@ export class WorkerMemory {
         return run.length > 0 ? 'found' : 'unknown'
       }
       if (run.length === 0) {
-        run.descriptor = place.descriptor
+        run.place = place
         run.address = target + within
-      } else if (place.descriptor !== run.descriptor || target !== run.address + run.length)
+      } else if (place.descriptor !== run.place?.descriptor || target !== run.address + run.length)
         return 'found'
       if (write) walker.markDirty()
       const part = Math.min(position + length - at, PAGE_SIZE - within)
@@ -178,9 +185,31 @@ export class WorkerMemory {
   }
 
   #moveRun(address: number, write: boolean): boolean {
-    const { descriptor, address: position, length } = this.#run
+    const { place, address: position, length } = this.#run
+    if (place === undefined) return false
+    if (place.process !== 0 && this.#isAlive(place.descriptor, position)) {
+      const { view } = this.#vectors
+      writeAddress(view, 0, address)
+      writeAddress(view, 8, length)
+      writeAddress(view, 16, position)
+      writeAddress(view, 24, length)
+      const at = this.#vectors.address
+      const name = write ? 'process_vm_writev' : 'process_vm_readv'
+      if (this.#sys.call(name, place.process, at, 1, at + 16, 1, 0) === length) return true
+    }
     const name = write ? 'pwrite64' : 'pread64'
-    return this.#sys.call(name, descriptor, address, length, position) === length
+    return this.#sys.call(name, place.descriptor, address, length, position) === length
+  }
+
+  /** A process ID may come to mean another process, but not within a moment. */
+  #isAlive(descriptor: number, position: number): boolean {
+    const now = performance.now()
+    if (this.#seenAlive.descriptor === descriptor && now - this.#seenAlive.at < ALIVE) return true
+    const { address } = this.#sys.scratch
+    if (this.#sys.call('pread64', descriptor, address, 1, position) !== 1) return false
+    this.#seenAlive.descriptor = descriptor
+    this.#seenAlive.at = now
+    return true
   }
 
   #bySupervisor(
@@ -200,4 +229,10 @@ export class WorkerMemory {
     if (!write) bytes.set(data.subarray(0, length))
     return true
   }
+}
+
+/** Below 2^53. */
+const writeAddress = (view: DataView, at: number, value: number): void => {
+  view.setUint32(at, value % 2 ** 32, true)
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
 }

@@ -19,6 +19,7 @@ import {
   adminCompletionEntries,
   adminSubmissionEntries,
   Configuration,
+  publish,
   publishConstants,
   Register,
   type RegisterMemory,
@@ -51,6 +52,7 @@ export class Controller {
   readonly #buffer: Uint8Array
   readonly #entries: Uint8Array
   readonly #commands: readonly Command[]
+  readonly #io: IoResources
   #queues = new QueueSet()
   #features = new Features()
   #events = new AsyncEvents()
@@ -65,6 +67,16 @@ export class Controller {
     const allocate = (bytes: number): Uint8Array => parts.allocate?.(bytes) ?? new Uint8Array(bytes)
     this.#buffer = allocate(MAX_TRANSFER)
     this.#entries = allocate(BATCH * COMMAND_BYTES)
+    const features = (): Features => this.#features
+    this.#io = {
+      memory: parts.memory,
+      image: parts.image,
+      statistics: this.#statistics,
+      buffer: this.#buffer,
+      get writeCacheEnabled() {
+        return features().writeCacheEnabled
+      },
+    }
     this.#commands = Array.from(
       { length: BATCH },
       (_, i) => new Command(this.#entries.subarray(i * COMMAND_BYTES)),
@@ -103,7 +115,7 @@ export class Controller {
   #publish(): void {
     const { registers } = this.#parts
     publishConstants(registers)
-    if (registers.load(Register.CSTS) !== this.#status) registers.store(Register.CSTS, this.#status)
+    publish(registers, Register.CSTS, this.#status)
   }
 
   #setStatus(status: number): void {
@@ -233,12 +245,17 @@ export class Controller {
   }
 
   #execute(queue: SubmissionQueue, command: Command): void {
-    const answer = queue.id === ADMIN ? this.#admin(command) : this.#io(command)
+    if (queue.id !== ADMIN) {
+      this.#complete(queue, command.id, { status: ioCommand(this.#io, command), result: 0 })
+      return
+    }
+    const answer = this.#admin(command)
     if (answer !== undefined) this.#complete(queue, command.id, answer)
   }
 
   #complete(queue: SubmissionQueue, commandId: number, answer: AdminAnswer): void {
-    queue.completions.add({ ...answer, queue, head: queue.head, commandId })
+    const { result, status } = answer
+    queue.completions.add({ result, status, queue, head: queue.head, commandId })
   }
 
   #admin(command: Command): AdminAnswer | undefined {
@@ -254,18 +271,6 @@ export class Controller {
         this.#completeEvent(commandId, { status: CompletionStatus.ABORT_REQUESTED, result: 0 }),
     }
     return adminCommand(resources, command)
-  }
-
-  #io(command: Command): AdminAnswer {
-    const { memory, image } = this.#parts
-    const resources: IoResources = {
-      memory,
-      image,
-      statistics: this.#statistics,
-      buffer: this.#buffer,
-      writeCacheEnabled: this.#features.writeCacheEnabled,
-    }
-    return { status: ioCommand(resources, command), result: 0 }
   }
 
   #answerEvents(): void {

@@ -179,18 +179,19 @@ export class CompletionQueue implements Ring {
     const count = completions.length
     const bytes = new Uint8Array(count * COMPLETION_BYTES)
     const view = new DataView(bytes.buffer)
-    for (const [i, { result, head, queue, commandId, status }] of completions.entries()) {
-      const at = i * COMPLETION_BYTES
+    let at = 0
+    for (const { result, head, queue, commandId, status } of completions) {
       view.setUint32(at, result, true)
       view.setUint16(at + 8, head, true)
       view.setUint16(at + 10, queue.id, true)
       view.setUint16(at + 12, commandId, true)
       view.setUint16(at + PHASE_BYTE, (status << 1) | (this.#phase ^ PHASE_BIT), true)
+      at += COMPLETION_BYTES
     }
     const pieces = piecesOf(this, COMPLETION_BYTES, this.#tail, count)
     if (!memory.write(pieces, bytes)) return false
-    for (let at = PHASE_BYTE; at < bytes.length; at += COMPLETION_BYTES)
-      bytes[at] = (bytes[at] ?? 0) ^ PHASE_BIT
+    for (let phase = PHASE_BYTE; phase < bytes.length; phase += COMPLETION_BYTES)
+      bytes[phase] = (bytes[phase] ?? 0) ^ PHASE_BIT
     const [piece] = pieces
     if (piece === undefined) return true
     const length = bytes.length - COMPLETION_BYTES + 1

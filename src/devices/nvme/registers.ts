@@ -31,16 +31,6 @@ const CAP_LOW = 0x1e01_07ff
 const CAP_HIGH = 0x0000_0020
 export const VERSION_1_4 = 0x0001_0400
 
-/** What reads the same whatever a client stores there. */
-export const CONSTANT_REGISTERS: readonly (readonly [offset: number, value: number])[] = [
-  [Register.CAP, CAP_LOW],
-  [Register.CAP + 4, CAP_HIGH],
-  [Register.VS, VERSION_1_4],
-  [Register.NSSR, 0],
-  [Register.CMBLOC, 0],
-  [Register.CMBSZ, 0],
-]
-
 /** Registers, as 32-bit words of memory that clients may have mapped (06 §12). */
 export interface RegisterMemory {
   /** One aligned load. */
@@ -57,8 +47,17 @@ export const resetRegisters = (registers: RegisterMemory): void => {
 
 /** A client can overwrite what it maps; constants are put back (06 §12.1). */
 export const publishConstants = (registers: RegisterMemory): void => {
-  for (const [offset, value] of CONSTANT_REGISTERS)
-    if (registers.load(offset) !== value) registers.store(offset, value)
+  publish(registers, Register.CAP, CAP_LOW)
+  publish(registers, Register.CAP + 4, CAP_HIGH)
+  publish(registers, Register.VS, VERSION_1_4)
+  publish(registers, Register.NSSR, 0)
+  publish(registers, Register.CMBLOC, 0)
+  publish(registers, Register.CMBSZ, 0)
+}
+
+/** Stores only where something else stands: a page that clients read stays in their caches. */
+export const publish = (registers: RegisterMemory, offset: number, value: number): void => {
+  if (registers.load(offset) !== value) registers.store(offset, value)
 }
 
 export const submissionDoorbell = (queue: number): number => DOORBELLS + 8 * queue
