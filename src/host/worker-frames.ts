@@ -23,6 +23,8 @@ export class WorkerFrames {
   #places = new IntervalMap<FramePlace>()
   #moved = 0
   #last: FramePlace | undefined
+  /** Found good since `look`. */
+  #good: FramePlace | undefined
 
   constructor(words: Int32Array, slots: Int32Array, requests: WorkerRequests) {
     this.#words = words
@@ -30,26 +32,36 @@ export class WorkerFrames {
     this.#requests = requests
   }
 
-  /** Within a step: the memory that a frame is known to be in, and is still. */
-  known(frame: number): FramePlace | undefined {
+  /**
+   * Before frames are asked for, and after each beginning of a step. Within it no extent is given up and no
+   * memory moves: whoever does that waits for its end.
+   */
+  look(): void {
+    this.#good = undefined
     const moved = Atomics.load(this.#words, DeviceWord.MOVED)
-    if (moved !== this.#moved) {
-      this.#moved = moved
-      this.#places = new IntervalMap()
-      this.#last = undefined
-    }
+    if (moved === this.#moved) return
+    this.#moved = moved
+    this.#places = new IntervalMap()
+    this.#last = undefined
+  }
+
+  /** The memory that a frame is known to be in, and is still. */
+  known(frame: number): FramePlace | undefined {
     const last = this.#last
-    if (last !== undefined && this.#isGood(last) && addressIn(last, frame) !== undefined)
+    if (last !== undefined && addressIn(last, frame) !== undefined && this.#isGood(last))
       return last
     const found = this.#places.find(frame)?.value
-    if (found === undefined || !this.#isGood(found) || addressIn(found, frame) === undefined)
+    if (found === undefined || addressIn(found, frame) === undefined || !this.#isGood(found))
       return undefined
     this.#last = found
     return found
   }
 
   #isGood(place: FramePlace): boolean {
-    return Atomics.load(this.#slots, frameSlot(place.extent)) === place.given
+    if (place === this.#good) return true
+    if (Atomics.load(this.#slots, frameSlot(place.extent)) !== place.given) return false
+    this.#good = place
+    return true
   }
 
   /** Asks; the step is another one afterwards. False: only the supervisor reaches it. */

@@ -149,6 +149,7 @@ export class WorkerMemory {
   ): 'found' | 'unknown' | 'fault' | 'no-table' {
     const walker = this.#currentWalker()
     if (walker === undefined) return 'no-table'
+    this.#frames.look()
     const run = this.#run
     run.length = 0
     for (let at = position; at < position + length; ) {

@@ -44,6 +44,9 @@ export class TableWalker {
   /** Table memory page number = table frame * scale - base. */
   readonly #frameToPage: number
   readonly #topUnits: number[] = []
+  /** Units that the table can express, and all units of 64 bits. */
+  readonly #widthUnits: number
+  readonly #allUnits: number
 
   fault: WalkFault | undefined
   /** Frame (in units) that the page translates to. */
@@ -62,6 +65,8 @@ export class TableWalker {
     this.#bits = table.format.indexBits
     this.#mask = 2 ** this.#bits - 1
     this.#frameToPage = 2 ** (table.format.granuleShift - 12)
+    this.#widthUnits = 2 ** (table.iovaBits - table.format.granuleShift)
+    this.#allUnits = 2 ** (64 - table.format.granuleShift)
     for (let level = 0; level < 6; level++) this.#topUnits.push(2 ** (this.#bits * level))
   }
 
@@ -70,15 +75,14 @@ export class TableWalker {
    * undefined asks without permissions.
    */
   walk(page: number, write: boolean | undefined): boolean {
-    const { format, registers, segments, basePage, iovaBits, signExtended, maxRootItems } =
-      this.#table
+    const { format, registers, segments, basePage, signExtended, maxRootItems } = this.#table
     const root = registers[Register.ROOT] ?? 0
     let level = root & 7
     let tablePage = root >>> 3
     let inside = page
-    const widthUnits = 2 ** (iovaBits - format.granuleShift)
+    const widthUnits = this.#widthUnits
     if (signExtended) {
-      const top = 2 ** (64 - format.granuleShift)
+      const top = this.#allUnits
       if (page >= top - widthUnits / 2) inside = page - (top - widthUnits)
       else if (page >= widthUnits / 2) return this.#fail('out-of-reach', level)
     } else if (page >= widthUnits) return this.#fail('out-of-reach', level)

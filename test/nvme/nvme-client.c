@@ -1,12 +1,16 @@
 /*
  * What a driver does with an NVMe device, step by step; prints what it saw.
  *
- *	nvme-client BDF basic            identify, write, flush, read back, interrupt
+ *	nvme-client BDF STEP [IMAGE]
  */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+
 #include "nvme-driver.h"
 
 #define DATA (nvme_memory + 0x100000)
-#define LIST ((uint64_t *)(nvme_memory + 0xf0000))
+#define LIST ((uint64_t *)(nvme_memory + 0xe0000))
 #define RINGS (nvme_memory + 0x10000)
 
 static void basic(void)
@@ -50,14 +54,197 @@ static void basic(void)
 	printf("status after shutdown %x\n", *nvme_register(REG_CSTS));
 }
 
+
+static struct nvme_queue start(void)
+{
+	nvme_bus_master(1);
+	nvme_enable();
+	return nvme_create_queue(1, 64, RINGS, -1);
+}
+
+/* Reads of 128 KiB are under way into memory that is unmapped: once that has returned, nothing may change there. */
+static void unmap(void)
+{
+	enum { COUNT = 16 };
+	const uint64_t size = 128 << 10, iova = 1ull << 32;
+	struct nvme_queue io = start();
+	struct nvme_completion completion;
+	uint8_t *memory = mmap(NULL, COUNT * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int spoiled = 0, done = 0, stopped = 0, other = 0;
+
+	for (int round = 0; round < 200; round++) {
+		nvme_map(iova, memory, COUNT * size);
+		for (int slot = 0; slot < COUNT; slot++) {
+			uint64_t at = iova + slot * size;
+
+			for (int page = 1; page < 32; page++)
+				LIST[slot * 64 + page] = at + page * PAGE;
+			nvme_submit(&io, (struct nvme_command){ .opcode = OP_READ, .id = slot, .nsid = 1, .prp1 = at,
+				.prp2 = iova_of(LIST + slot * 64 + 1), .cdw12 = 255 });
+		}
+		nvme_ring(&io);
+		for (volatile int i = 0; i < round * 500; i++)
+			;
+		nvme_unmap(iova, COUNT * size);
+		memset(memory, 0x55, COUNT * size);
+		for (int reaped = 0; reaped < COUNT;) {
+			if (!nvme_reap(&io, &completion)) {
+				sched_yield();
+				continue;
+			}
+			*io.head_doorbell = io.head;
+			reaped++;
+			if (completion.status >> 1 == 0)
+				done++;
+			else if (completion.status >> 1 == 0x4004)
+				stopped++;
+			else
+				other++;
+		}
+		for (uint64_t i = 0; i < COUNT * size; i++)
+			spoiled += memory[i] != 0x55;
+	}
+	printf("spoiled %d, other errors %d, reads %d, %s stopped\n", spoiled, other, done + stopped,
+	       stopped > 0 ? "some" : "none");
+}
+
+/* What was flushed is in the image though the supervisor is killed. */
+static void power_loss(void)
+{
+	struct nvme_queue io = start();
+
+	memset(DATA, 0x77, 64 << 10);
+	for (int i = 0; i < 16; i++)
+		nvme_must(&io, nvme_transfer(OP_WRITE, i, 128 * i, 128, DATA, LIST));
+	nvme_must(&io, (struct nvme_command){ .opcode = OP_FLUSH, .nsid = 1 });
+	printf("flushed\n");
+	fflush(stdout);
+	kill(getppid(), SIGKILL);
+}
+
+/* Killed with 32 reads and writes under way. */
+static void die(void)
+{
+	struct nvme_queue io = start();
+
+	for (int i = 0; i < 32; i++)
+		nvme_submit(&io, nvme_transfer(i & 1 ? OP_READ : OP_WRITE, i, 1024 + 256 * i, 256, DATA + (i << 17),
+					       LIST + i * 64));
+	nvme_ring(&io);
+	kill(getpid(), SIGKILL);
+}
+
+static sigjmp_buf bus_error;
+
+static void on_bus_error(int number)
+{
+	(void)number;
+	siglongjmp(bus_error, 1);
+}
+
+static void command_write(uint16_t value)
+{
+	if (pwrite(nvme_device, &value, 2, CONFIG_SPACE + 4) != 2)
+		fail("COMMAND");
+}
+
+/* The mapping faults while memory is disabled; the controller goes on when it is enabled again. */
+static void memory_off(void)
+{
+	struct nvme_queue io = start();
+	uint32_t version;
+
+	signal(SIGBUS, on_bus_error);
+	command_write(4);
+	if (sigsetjmp(bus_error, 1) == 0) {
+		version = *nvme_register(REG_VS);
+		printf("no fault: %x\n", version);
+	} else {
+		printf("fault\n");
+	}
+	command_write(6);
+	printf("version %x status %x\n", *nvme_register(REG_VS), *nvme_register(REG_CSTS));
+	nvme_must(&io, nvme_transfer(OP_READ, 1, 0, 256, DATA, LIST));
+	printf("read\n");
+}
+
+/* A reset in the middle of reads; afterwards the controller is as new. */
+static void reset(void)
+{
+	for (int round = 0; round < 20; round++) {
+		struct nvme_queue io = start();
+
+		for (int i = 0; i < 32; i++)
+			nvme_submit(&io, nvme_transfer(OP_READ, i, 0, 256, DATA + (i << 17), LIST + i * 64));
+		nvme_ring(&io);
+		if (ioctl(nvme_device, DEVICE_RESET) != 0)
+			fail("VFIO_DEVICE_RESET");
+		if (*nvme_register(REG_CC) != 0 || *nvme_register(REG_CSTS) != 0 || *nvme_register(REG_AQA) != 0) {
+			printf("CC %x CSTS %x AQA %x\n", *nvme_register(REG_CC), *nvme_register(REG_CSTS),
+			       *nvme_register(REG_AQA));
+			return;
+		}
+	}
+	nvme_enable();
+	printf("status %x\n", *nvme_register(REG_CSTS));
+}
+
+/* Registers by pread and pwrite only. */
+static void trapped(void)
+{
+	uint32_t values[] = { 0x001f001f, 0, 0, 0, 0 }, status = 0, configuration = 0x00460001, tail = 1;
+	uint64_t queues[2] = { iova_of(nvme_memory), iova_of(nvme_memory + PAGE) };
+	struct nvme_command *command = (struct nvme_command *)nvme_memory;
+	volatile struct nvme_completion *completion = (void *)(nvme_memory + PAGE);
+
+	munmap((void *)nvme_bar, BAR_SIZE);
+	nvme_bus_master(1);
+	command->opcode = ADMIN_IDENTIFY;
+	command->id = 7;
+	command->prp1 = iova_of(DATA);
+	command->cdw10 = 1;
+	if (pwrite(nvme_device, values, 4, REG_AQA) != 4 || pwrite(nvme_device, queues, 16, REG_ASQ) != 16 ||
+	    pwrite(nvme_device, &configuration, 4, REG_CC) != 4)
+		fail("registers");
+	for (double begin = now(); status != 1 && now() - begin < 15;)
+		if (pread(nvme_device, &status, 4, REG_CSTS) != 4)
+			fail("CSTS");
+	if (pwrite(nvme_device, &tail, 4, 0x1000) != 4)
+		fail("doorbell");
+	for (double begin = now(); completion->id != 7 && now() - begin < 15;)
+		sched_yield();
+	printf("status %x completion %x vendor %x\n", status, completion->status, DATA[0] | DATA[1] << 8);
+}
+
+/* The image becomes shorter while it is used. */
+static void vanish(const char *image)
+{
+	struct nvme_queue io = start();
+
+	if (truncate(image, 4096) != 0)
+		fail("truncate");
+	printf("read %x", nvme_do(&io, nvme_transfer(OP_READ, 1, 8, 8, DATA, LIST)).status);
+	printf(" before %x", nvme_do(&io, nvme_transfer(OP_READ, 1, 0, 8, DATA, LIST)).status);
+	printf(" write %x", nvme_do(&io, nvme_transfer(OP_WRITE, 1, 16, 8, DATA, LIST)).status);
+	printf(" flush %x\n", nvme_do(&io, (struct nvme_command){ .opcode = OP_FLUSH, .nsid = 1 }).status);
+}
+
 int main(int argc, char **argv)
 {
-	if (argc != 3) {
-		fprintf(stderr, "usage: nvme-client BDF STEP\n");
+	static const struct { const char *name; void (*run)(void); } steps[] = {
+		{ "basic", basic }, { "unmap", unmap }, { "power-loss", power_loss }, { "die", die },
+		{ "memory-off", memory_off }, { "reset", reset }, { "trapped", trapped },
+	};
+
+	if (argc < 3) {
+		fprintf(stderr, "usage: nvme-client BDF STEP [IMAGE]\n");
 		return 2;
 	}
 	nvme_open(argv[1], 16 << 20);
-	if (strcmp(argv[2], "basic") == 0)
-		basic();
+	if (strcmp(argv[2], "vanish") == 0)
+		vanish(argv[3]);
+	for (unsigned i = 0; i < sizeof steps / sizeof steps[0]; i++)
+		if (strcmp(argv[2], steps[i].name) == 0)
+			steps[i].run();
 	return 0;
 }

@@ -2,7 +2,9 @@
  * A small user-space NVMe driver for tests and benchmarks: through the device's cdev and /dev/iommu, with
  * polled or interrupt-driven queues. Every failure ends the program with a sentence.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
