@@ -3,6 +3,7 @@ import { cpus } from 'node:os'
 import { benchAbi } from './abi.ts'
 import { benchEngine } from './engine.ts'
 import { benchGuestBoot } from './guest-boot.ts'
+import { benchNvme } from './nvme.ts'
 import { benchRecording } from './recording.ts'
 import { print, type Report } from './report.ts'
 import { benchRoundTrip } from './round-trip.ts'
@@ -15,6 +16,7 @@ const PARTS: Readonly<Record<string, () => Report[] | Promise<Report[]>>> = {
   engine: benchEngine,
   translation: benchTranslation,
   'start-up': benchStartUp,
+  nvme: benchNvme,
   'guest-boot': benchGuestBoot,
   abi: benchAbi,
 }

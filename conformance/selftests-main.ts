@@ -129,9 +129,9 @@ const notOffered = ({ runOptions }: SelftestProgram): string | undefined => {
 }
 
 /** What Linux gives; where none was asked, that everything passes. */
-const expected = ({ name, allPass }: SelftestProgram, results: Results): Results => {
-  const recorded = recordedResults(name) ?? new Map<string, Verdict>()
-  return allPass === true ? new Map([...results.keys()].map((test) => [test, 'pass'])) : recorded
+const expected = ({ name, allPass, skipped }: SelftestProgram, results: Results): Results => {
+  if (allPass !== true) return recordedResults(name) ?? new Map<string, Verdict>()
+  return new Map([...results.keys()].map((test) => [test, skipped?.test(test) ? 'skip' : 'pass']))
 }
 
 const titleOf = ({ name, way }: SelftestProgram): string =>

@@ -5,6 +5,7 @@ import type { DiskIdentity } from '../devices/nvme/identify.ts'
 import type { Image } from '../devices/nvme/image.ts'
 import { ImageFile, type OpenImage } from '../devices/nvme/image-file.ts'
 import type { DeviceWorkerShares } from '../host/device-worker-words.ts'
+import { withMachineCode } from '../host/machine-code.ts'
 import { koffiSys } from '../host/sys-koffi.ts'
 import { startDeviceWork } from '../host/worker-device.ts'
 import { type SharedTable, sharedTableWalker } from '../iommu/shared-table.ts'
@@ -17,7 +18,7 @@ export interface NvmeWorkerData {
 
 // The only one who starts this program is nvme-model.ts.
 const { shares, image, identity } = workerData as NvmeWorkerData
-const sys = koffiSys()
+const sys = withMachineCode(koffiSys())
 
 startDeviceWork(sys, shares, {
   table: () => {

@@ -70,7 +70,7 @@ export const createServer = (
   eventfds.clients = () => tasks.family()
   const workers = system.deviceWorkers ?? []
   for (const worker of workers) eventfds.watch(worker.attention, () => worker.serve())
-  shared.byProcess = access === 'process_vm'
+  shared.byProcess = access.memory === 'process_vm'
   if (workers.length > 0)
     shared.moving = () => {
       for (const worker of workers) worker.memoryMoving()
