@@ -41,7 +41,7 @@ const habits: readonly Habit[] = [
       severity: 'warning',
       title: 'A program mapped the BAR of a device for DMA by its address.',
       why:
-        'iommufd takes device memory only as a dma-buf and answers EFAULT; type1 accepted it. Programs that ' +
+        'Device memory is taken by iommufd as a dma-buf only: EFAULT otherwise; type1 accepted it. Programs that ' +
         'treat this as fatal do not start (cloud-hypervisor#8895), others flood their logs (kata-containers#12549).',
     },
     reasons: new Set(['page-is-device-memory']),
