@@ -15,6 +15,8 @@ import {
 export interface DevicePlaces {
   readonly vfio: Vfio
   readonly pci: PciMachine
+  /** A recording is replayed: what the world did then is not to be done again. */
+  readonly replays?: boolean
 }
 
 export interface DeviceModel {
@@ -23,6 +25,8 @@ export interface DeviceModel {
   readonly summary: string
   readonly argument?: ModelArgument
   readonly options: OptionDeclarations
+  /** In a replay another stands in for it: what programs read of its memory is not the same. */
+  readonly hasStandIn?: boolean
   /** Adds one to the machine. Throws UsageError where the specification does not fit. */
   add(places: DevicePlaces, spec: DeviceSpec): void | Promise<void>
 }
@@ -57,6 +61,11 @@ export interface PciModelDeclaration<D extends OptionDeclarations> {
     argument: string | undefined,
     place: OptionValues<typeof pciOptions>,
   ): PciModel | Promise<PciModel>
+  /**
+   * What stands in for it where a recording is replayed: for a model that does more than compute, which
+   * writes to a file or works in a thread of its own. The same function, which does nothing.
+   */
+  standIn?(): PciModel
   /** What is not ours may throw at any time. */
   readonly guarded?: boolean
 }
@@ -68,12 +77,15 @@ export const pciModel = <D extends OptionDeclarations>(
   summary: declared.summary,
   ...(declared.argument === undefined ? {} : { argument: declared.argument }),
   options: { ...pciOptions, ...declared.options },
-  add: async ({ pci }, spec) => {
+  hasStandIn: declared.standIn !== undefined,
+  add: async ({ pci, replays = false }, spec) => {
     checkArgument(spec, declared.argument)
     const [place, values] = readOptions(spec, pciOptions, declared.options)
     const { addr, group, 'pasid-bits': pasidBits, 'dynamic-msix': dynamicMsix } = place
     pci.add({
-      model: await declared.create(values, spec.argument, place),
+      model:
+        (replays ? declared.standIn?.() : undefined) ??
+        (await declared.create(values, spec.argument, place)),
       guarded: declared.guarded ?? false,
       ...(addr === undefined ? {} : { address: addr }),
       ...(group === undefined ? {} : { group }),

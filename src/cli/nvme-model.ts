@@ -12,6 +12,7 @@ import { sharedTable } from '../iommu/shared-table.ts'
 import { pciModel } from './device-model.ts'
 import type { NvmeWorkerData } from './nvme-worker-main.ts'
 import { type OptionKind, yesOrNo } from './option-kind.ts'
+import { plainRegion } from './plain-region.ts'
 
 const SERIAL = /^[\x21-\x7e]{1,20}$/
 
@@ -36,6 +37,14 @@ export const nvme = pciModel({
     readonly: yesOrNo('refuse writes, for an image that must not change. Default: off'),
     serial: serialNumber,
   },
+  standIn: () => ({
+    name: 'nvme',
+    identity: nvmeIdentity,
+    msix: nvmeMsix,
+    resettable: true,
+    bars: [{ index: 0, kind: 'memory64', length: BAR_LENGTH, memory: plainRegion(BAR_LENGTH) }],
+    reset: () => {},
+  }),
   create: ({ readonly: readOnly = false, serial }, argument = '') => {
     const image = openImage(argument, readOnly)
     const identity = diskIdentity(resolve(argument), serial)

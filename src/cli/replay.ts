@@ -3,8 +3,9 @@
 import type { Machine } from '../engine/machine.ts'
 import { type Difference, differenceText } from '../replay/difference.ts'
 import { Replay } from '../replay/replay.ts'
-import { count } from '../watch/english.ts'
+import { count, list } from '../watch/english.ts'
 import { RecordingError, type RecordingHeader } from '../watch/recording.ts'
+import { modelOf } from './device-models.ts'
 import { ExitStatus } from './exit-status.ts'
 import { Output } from './output.ts'
 import { RecordingInput } from './recording-input.ts'
@@ -29,10 +30,15 @@ export const replayCommand = async (file: string, options: ReplayOptions): Promi
   }
   const input = new RecordingInput(file, { served: true })
   const replay = new Replay(report)
+  let standIns = new Set<string>()
   let machine: Machine | undefined
   try {
     for (const item of input.items()) {
-      machine ??= await machineOf(input.header, options, replay)
+      if (machine === undefined) {
+        machine = await machineOf(input.header, options, replay)
+        standIns = standInsOf(input.header)
+        replay.comparesReads = standIns.size === 0
+      }
       replay.item(item, machine)
     }
   } catch (error) {
@@ -51,11 +57,24 @@ export const replayCommand = async (file: string, options: ReplayOptions): Promi
       ? `No difference in ${count(entries, 'entry', 'entries')} into the machine.${rest}\n`
       : `${different} of ${count(entries, 'entry', 'entries')} into the machine ended differently.${rest}\n`,
   )
+  if (standIns.size > 0)
+    output.write(
+      `What programs read of ${list([...standIns])} was not compared: that device is not run again.\n`,
+    )
   output.flush()
   const { damage } = input
   if (damage !== undefined) process.stderr.write(`iommufd-user: ${file}: ${damage}\n`)
   return different === 0 && leftOut === 0 ? ExitStatus.OK : ExitStatus.NEGATIVE
 }
+
+/** Models that are not run again. */
+const standInsOf = ({ machine }: RecordingHeader): Set<string> =>
+  new Set(
+    machine.devices
+      .map((spec) => modelOf(spec))
+      .filter(({ hasStandIn }) => hasStandIn === true)
+      .map(({ name }) => name),
+  )
 
 /** The machine of the recording, but for the options. */
 const machineOf = async (
@@ -72,6 +91,7 @@ const machineOf = async (
     },
     timers,
     observer,
+    { replays: true },
   )
   return machine
 }

@@ -34,6 +34,7 @@ export const simulatedMachine = async (
   config: MachineConfig,
   timers: PciTimers,
   observer?: Observer,
+  options: { readonly replays?: boolean } = {},
 ): Promise<SimulatedMachine> => {
   const machine = new Machine({
     testInterface: config.testInterface,
@@ -43,7 +44,7 @@ export const simulatedMachine = async (
   })
   const vfio = new Vfio(machine, { container: config.container })
   const pci = new PciMachine(vfio, behindPlatform(config.platform ?? DEFAULT_PLATFORM), timers)
-  for (const spec of config.devices) await addDevice({ vfio, pci }, spec)
+  for (const spec of config.devices) await addDevice({ vfio, pci, ...options }, spec)
   return { machine, pci }
 }
 

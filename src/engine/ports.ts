@@ -38,6 +38,8 @@ export interface PageObject {
    * aligned: 512 for 2 MiB huge pages.
    */
   readonly contiguity: number
+  /** The object of the host, where this one stands before it to note what is done with it (replay/). */
+  readonly behind?: PageObject
   /** Bytes of one page or a run; false when the memory cannot be reached any more. `offset` may exceed a page. */
   read(page: number, offset: number, into: Uint8Array): boolean
   write(page: number, offset: number, bytes: Uint8Array): boolean

@@ -239,8 +239,9 @@ export class DeviceWorker implements PciModel, DmaFollower {
 
   #placeFrame({ direct }: PciServices, frame: number): void {
     const extent = direct.extentAt((BigInt(frame) << 12n) as PhysAddr)
-    if (extent === undefined || !(extent.object instanceof MemoryObject)) return
-    const { contiguity, count, firstPage, object } = extent
+    const object = extent?.object.behind ?? extent?.object
+    if (extent === undefined || !(object instanceof MemoryObject)) return
+    const { contiguity, count, firstPage } = extent
     const inExtent = frame - extent.frame
     const inBlock = inExtent % (2 * contiguity)
     const page = ((inExtent - inBlock) / (2 * contiguity)) * contiguity + inBlock

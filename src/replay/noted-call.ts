@@ -158,15 +158,23 @@ export class NotedForeignFiles {
     notes.asked(Asked.EVENTFD, foreign, number)
     if (eventfd === undefined) return undefined
     return {
-      signal: () => eventfd.signal(),
+      ...eventfd,
+      ...(eventfd.abandoned === undefined
+        ? {}
+        : { abandoned: () => this.#abandoned(number, eventfd) }),
       drain: () => {
         const counter = eventfd.drain()
         notes.asked(Asked.DRAIN, number, counter)
         return counter
       },
       onSignal: (listener) => this.#listen(number, eventfd, listener),
-      close: () => eventfd.close(),
     }
+  }
+
+  #abandoned(number: number, eventfd: HeldEventfd): boolean {
+    const abandoned = eventfd.abandoned?.() === true
+    this.#things.notes.asked(Asked.ABANDONED, number, abandoned)
+    return abandoned
   }
 
   #listen(eventfd: number, inner: HeldEventfd, listener: () => void): () => void {

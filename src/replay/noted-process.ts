@@ -176,14 +176,20 @@ export class NotedSpace implements AddressSpace {
     return count
   }
 
-  take(firstPage: number, count: number, forWriting: boolean, caller: Process): Result<PageRun[]> {
+  take(
+    firstPage: number,
+    count: number,
+    forWriting: boolean,
+    caller: Process,
+    deviceMemory = false,
+  ): Result<PageRun[]> {
     const asking = caller instanceof NotedProcess ? caller.inner : caller
-    const taken = this.inner.take(firstPage, count, forWriting, asking)
+    const taken = this.inner.take(firstPage, count, forWriting, asking, deviceMemory)
     const { result, shown } = this.#things.runs(taken)
     const { notes } = this.#things
     if (notes.isOpen) {
       const number = this.introduced()
-      notes.asked(Asked.TAKE, number, firstPage, count, forWriting, shown)
+      notes.asked(Asked.TAKE, number, firstPage, count, forWriting, deviceMemory, shown)
     }
     return result
   }
@@ -198,10 +204,10 @@ export class NotedSpace implements AddressSpace {
 }
 
 const innerRun = (run: PageRun): PageRun =>
-  run.object instanceof NotedPages ? { ...run, object: run.object.inner } : run
+  run.object instanceof NotedPages ? { ...run, object: run.object.behind } : run
 
 export class NotedPages implements PageObject {
-  readonly inner: PageObject
+  readonly behind: PageObject
   readonly name: string
   readonly contiguity: number
   readonly #number: number
@@ -210,7 +216,7 @@ export class NotedPages implements PageObject {
 
   constructor(things: NotedThings, inner: PageObject, number: number) {
     this.#things = things
-    this.inner = inner
+    this.behind = inner
     this.#number = number
     this.name = inner.name
     this.contiguity = inner.contiguity
@@ -227,7 +233,7 @@ export class NotedPages implements PageObject {
   }
 
   read(page: number, offset: number, into: Uint8Array): boolean {
-    const reached = this.inner.read(page, offset, into)
+    const reached = this.behind.read(page, offset, into)
     const { notes } = this.#things
     if (notes.isOpen) {
       const number = this.introduced()
@@ -238,7 +244,7 @@ export class NotedPages implements PageObject {
   }
 
   write(page: number, offset: number, bytes: Uint8Array): boolean {
-    const reached = this.inner.write(page, offset, bytes)
+    const reached = this.behind.write(page, offset, bytes)
     const { notes } = this.#things
     if (notes.isOpen) {
       const number = this.introduced()

@@ -27,9 +27,8 @@ export class NotedRegion implements SharedRegion {
       this.setAccessible = (accessible) => inner.setAccessible?.(accessible)
     if (inner.backBy !== undefined)
       this.backBy = (pages) => this.#backBy((noted) => inner.backBy?.(noted), pages)
-    // What they hold then is read outside of every entry, and is not noted.
     if (inner.pagesGo !== undefined)
-      this.pagesGo = (pages) => inner.pagesGo?.(this.#noted.get(pages) ?? pages)
+      this.pagesGo = (pages) => this.#pagesGo((noted) => inner.pagesGo?.(noted), pages)
   }
 
   read(offset: number, into: Uint8Array): void {
@@ -44,6 +43,11 @@ export class NotedRegion implements SharedRegion {
     const noted = notedPages(this.#notes, pages, this.number)
     this.#noted.set(pages, noted)
     this.#notes.enter(Entry.BACKED, [this.number], () => backBy(noted))
+  }
+
+  #pagesGo(pagesGo: (pages: SharedRegion) => void, pages: SharedRegion): void {
+    const noted = this.#noted.get(pages) ?? pages
+    this.#notes.enter(Entry.UNBACKED, [this.number], () => pagesGo(noted))
   }
 }
 

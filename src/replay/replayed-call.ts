@@ -148,6 +148,7 @@ export class ReplayedEventfds {
         const [counter] = world.answers.next(Asked.DRAIN, number) ?? []
         return typeof counter === 'bigint' ? counter : 0n
       },
+      abandoned: () => world.answers.next(Asked.ABANDONED, number)?.[0] === true,
       onSignal: (listener) => this.#listen(number, listener),
       close: () => {},
     }

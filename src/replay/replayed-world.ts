@@ -186,9 +186,15 @@ class ReplayedSpace implements AddressSpace {
     return numberOf(count)
   }
 
-  take(firstPage: number, count: number, forWriting: boolean): Result<PageRun[]> {
-    const [taken] =
-      this.#world.answers.next(Asked.TAKE, this.#number, firstPage, count, forWriting) ?? []
+  take(
+    firstPage: number,
+    count: number,
+    forWriting: boolean,
+    _caller: Process,
+    deviceMemory = false,
+  ): Result<PageRun[]> {
+    const wanted = [this.#number, firstPage, count, forWriting, deviceMemory]
+    const [taken] = this.#world.answers.next(Asked.TAKE, ...wanted) ?? []
     if (taken !== undefined) return this.#world.runs(taken)
     // Whatever is there would do: nobody asked for it in the recording.
     this.#world.complain(`only now it took ${count} pages at ${hex(firstPage * 4096)}`)

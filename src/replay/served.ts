@@ -33,6 +33,8 @@ export const Entry = {
   SIGNAL: 10,
   /** region: clients have mapped it, its content is theirs from now on */
   BACKED: 11,
+  /** region: nobody can map it any more, its content is the machine's again */
+  UNBACKED: 12,
 } as const
 
 export type EntryCode = (typeof Entry)[keyof typeof Entry]
@@ -50,6 +52,7 @@ export const ENTRY_ARITY: Readonly<Record<number, number>> = {
   [Entry.TIMER]: 1,
   [Entry.SIGNAL]: 1,
   [Entry.BACKED]: 1,
+  [Entry.UNBACKED]: 1,
 }
 
 /** What the machine asked; behind `->` the answer. */
@@ -69,7 +72,7 @@ export const Asked = {
   /** The same for an address space, whose number comes first. */
   SPACE_READ: 6,
   SPACE_WRITE: 7,
-  /** address space, first page, count, for writing -> refusal, or [memory object, page, count, ...] */
+  /** address space, first page, count, for writing, device memory too -> refusal, or [memory object, page, count, ...] */
   TAKE: 8,
   /** memory object, page, offset, length -> Content, or false where it cannot be reached */
   PAGES_READ: 9,
@@ -91,14 +94,16 @@ export const Asked = {
   EVENTFD: 17,
   /** eventfd -> counter */
   DRAIN: 18,
+  /** eventfd -> does nobody have it any more? */
+  ABANDONED: 19,
   /** eventfd, listener -> was it called at once? */
-  LISTEN: 19,
+  LISTEN: 20,
   /** region, offset -> bytes there that clients have changed since it was looked at last */
-  REGION: 20,
+  REGION: 21,
   /** The last one: what the entry ended with. */
-  RESULT: 21,
+  RESULT: 22,
   /** The last one: it ended in a mistake of ours. */
-  THROWN: 22,
+  THROWN: 23,
 } as const
 
 export type AskedCode = (typeof Asked)[keyof typeof Asked]
@@ -112,7 +117,7 @@ export const ASKED_ARITY: Readonly<Record<number, number>> = {
   [Asked.WRITE]: 4,
   [Asked.SPACE_READ]: 4,
   [Asked.SPACE_WRITE]: 5,
-  [Asked.TAKE]: 5,
+  [Asked.TAKE]: 6,
   [Asked.PAGES_READ]: 5,
   [Asked.PAGES_WRITE]: 6,
   [Asked.FILE]: 2,
@@ -123,6 +128,7 @@ export const ASKED_ARITY: Readonly<Record<number, number>> = {
   [Asked.HELD_TAKE]: 4,
   [Asked.EVENTFD]: 2,
   [Asked.DRAIN]: 2,
+  [Asked.ABANDONED]: 2,
   [Asked.LISTEN]: 3,
   [Asked.REGION]: 3,
   [Asked.RESULT]: 1,
