@@ -6,6 +6,7 @@ import { checkArgument, type DeviceSpec, type ModelArgument, readOptions } from 
 import {
   type OptionDeclarations,
   type OptionValues,
+  oneOf,
   pciAddress,
   wholeNumber,
   yesOrNo,
@@ -44,6 +45,7 @@ export const pciOptions = {
     'how wide PASIDs may be, where the platform has them. Default: it has none',
     { to: 20 },
   ),
+  driver: oneOf('which driver has it from the start. Default: vfio-pci', ['vfio-pci', 'none']),
   'dynamic-msix': yesOrNo(
     'whether vectors can be added while MSI-X is enabled, which depends on the host. Default: on',
   ),
@@ -81,12 +83,13 @@ export const pciModel = <D extends OptionDeclarations>(
   add: async ({ pci, replays = false }, spec) => {
     checkArgument(spec, declared.argument)
     const [place, values] = readOptions(spec, pciOptions, declared.options)
-    const { addr, group, 'pasid-bits': pasidBits, 'dynamic-msix': dynamicMsix } = place
+    const { addr, group, driver, 'pasid-bits': pasidBits, 'dynamic-msix': dynamicMsix } = place
     pci.add({
       model:
         (replays ? declared.standIn?.() : undefined) ??
         (await declared.create(values, spec.argument, place)),
       guarded: declared.guarded ?? false,
+      bound: driver !== 'none',
       ...(addr === undefined ? {} : { address: addr }),
       ...(group === undefined ? {} : { group }),
       ...(pasidBits === undefined ? {} : { pasids: pasidBits === 0 ? 0 : 2 ** pasidBits }),

@@ -7,9 +7,11 @@ import type { Observer, Stamp } from '../engine/observer.ts'
 import { DeviceWorker } from '../host/device-worker.ts'
 import type { CallWatch, HostedSystem } from '../host/hosted-system.ts'
 import { HostTimers } from '../host/timers.ts'
-import { VFIO_DEV_MAJOR } from '../host/tree.ts'
+import { VFIO_DEV_MAJOR, VFIO_MAJOR } from '../host/tree.ts'
 import type { NotedWorld } from '../replay/noted-world.ts'
+import type { PciMachine } from '../vfio/pci/pci-machine.ts'
 import { sysfsOf, sysfsOpaque } from '../vfio/pci/sysfs.ts'
+import type { SysfsEntry } from '../vfio/pci/sysfs-entry.ts'
 import { observers } from '../watch/observers.ts'
 import { Trace } from '../watch/trace.ts'
 import { traceFilter } from '../watch/trace-filter.ts'
@@ -33,12 +35,12 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
   const world = recording?.world
   const time = world?.timers(timers) ?? timers
   const { machine, pci } = await simulatedMachine(config, time, stamper)
-  // Functions do not come and go during a run.
-  const sysfs = sysfsOf(pci, { vfioDev: VFIO_DEV_MAJOR })
+  const sysfs = sysfsNow(pci)
   const countdown = failureCountdown(config.failNth)
   return {
     nodes: () => world?.nodes(machine.nodes()) ?? machine.nodes(),
-    files: () => sysfs,
+    files: sysfs,
+    hasControls: pci.functions.length > 0,
     opaqueDirectories: sysfsOpaque(pci),
     timers,
     deviceWorkers: pci.functions.flatMap(({ pci: { model } }) =>
@@ -60,6 +62,16 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
       sink?.close()
       recording?.ended()
     },
+  }
+}
+
+/** What is under /sys, made again when drivers have come or gone. */
+const sysfsNow = (pci: PciMachine): (() => readonly SysfsEntry[]) => {
+  const made = (): SysfsEntry[] => sysfsOf(pci, { vfio: VFIO_MAJOR, vfioDev: VFIO_DEV_MAJOR })
+  let [entries, changes] = [made(), pci.driver.changes]
+  return () => {
+    if (changes !== pci.driver.changes) [entries, changes] = [made(), pci.driver.changes]
+    return entries
   }
 }
 

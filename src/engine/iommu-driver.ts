@@ -27,6 +27,8 @@ export interface IommuInstance {
   readonly driver: IommuDriver
   /** Number of PASIDs it handles, 0 for none. */
   readonly maxPasids: number
+  /** What sysfs shows of it, by file below its directory: `intel-iommu/cap`. */
+  readonly attributes?: Readonly<Record<string, string>>
 }
 
 export type ReservedKind = 'direct' | 'direct-relaxable' | 'reserved' | 'msi' | 'sw-msi'

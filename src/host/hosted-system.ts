@@ -4,6 +4,7 @@
  */
 import type { EngineEvent } from '../engine/events.ts'
 import type { FaultInjector } from '../engine/fault-injection.ts'
+import type { Later } from '../engine/later.ts'
 import type { DeviceNode } from '../engine/node.ts'
 import type { AddressSpace, FallibleStep } from '../engine/ports.ts'
 import type { Result } from '../engine/reason.ts'
@@ -19,8 +20,11 @@ export interface TextFile {
   content(): string | Uint8Array
   /** The content may change while the file is open, and who reads it again wants to see that. */
   readonly live?: boolean
-  /** What is written to it, in one piece; absent for a read-only file. Returns the number of bytes taken. */
-  write?(bytes: Uint8Array): Result<number>
+  /**
+   * What is written to it, in one piece; absent for a read-only file. Returns the number of bytes taken; the
+   * caller waits where that comes later.
+   */
+  write?(bytes: Uint8Array): Result<number> | Later<Result<number>>
 }
 
 export interface SymbolicLink {
@@ -65,6 +69,8 @@ export interface HostedSystem {
   files?(): readonly SyntheticFile[]
   /** Directories in which nothing real shows through: `/sys/bus/pci`. */
   readonly opaqueDirectories?: readonly string[]
+  /** Some of the files take writing, as shells do it: on standard output. */
+  readonly hasControls?: boolean
   /** Which reads and writes are trapped (traps.ts); `all` if absent. */
   readonly transfers?: Transfers
   /** What the engine has charged to an address space, in pages; shown in /proc/PID/status (01 §17.4). */

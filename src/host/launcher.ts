@@ -41,6 +41,8 @@ export const Go = {
   REGISTERS: 2,
   /** The making of eventfds. */
   EVENTFDS: 4,
+  /** Short writes to standard output. */
+  CONTROLS: 8,
 } as const
 
 export interface Launch {
@@ -73,7 +75,10 @@ export const launch = (sys: Sys, words: Int32Array, request: Launch): void => {
   const go = Atomics.load(words, Word.GO)
   const listener = installFilter(
     sys,
-    traps((go & Go.REGISTERS) !== 0 ? 'registers' : 'all', (go & Go.EVENTFDS) !== 0),
+    traps((go & Go.REGISTERS) !== 0 ? 'registers' : 'all', {
+      makesEventfds: (go & Go.EVENTFDS) !== 0,
+      hasControls: (go & Go.CONTROLS) !== 0,
+    }),
   )
   Atomics.store(words, Word.LISTENER, listener < 0 ? listener : listener + 1)
   Atomics.notify(words, Word.LISTENER)

@@ -135,6 +135,18 @@ export class Notifications {
       this.#sys.call('ioctl', this.listener, SECCOMP_IOCTL_NOTIF_SEND, this.response.address)
   }
 
+  /** The caller waits until the function that is returned is called, with what its call returns or an errno negated. */
+  defer(): (result: number) => void {
+    this.#answered = true
+    const { bytes, view, address } = this.#sys.alloc(RESPONSE_SIZE)
+    bytes.set(this.notif.bytes.subarray(0, 8))
+    return (result) => {
+      view.setBigInt64(8, BigInt(Math.max(result, 0)), true)
+      view.setInt32(16, Math.min(result, 0), true)
+      this.#sys.call('ioctl', this.listener, SECCOMP_IOCTL_NOTIF_SEND, address)
+    }
+  }
+
   /**
    * Puts a descriptor for our `fd` into the caller, at the lowest free number, which is returned (or an
    * errno negated). With `answer` the call returns that number in the same step.

@@ -14,8 +14,6 @@ import { reportAnswered, type Server } from './server.ts'
 import { nodeStat } from './stat.ts'
 import type { SyntheticNode } from './tree.ts'
 
-/** A file of sysfs takes no more at once. */
-const MAX_WRITE = 4096
 /** Flags that only open() looks at: F_GETFL does not show them. */
 const OPEN_ONLY = O.CREAT | O.EXCL | O.TRUNC | O.CLOEXEC | 0o400
 
@@ -115,10 +113,8 @@ const openText = (server: Server, node: TextFile, path: string, flags: number): 
  */
 const textFile = (node: TextFile, path: string, flags: number): OpenFile => {
   const access = flags & O.ACCMODE
-  const write = (call: Call, buffer: UserVa, count: number): Result<number> => {
-    const bytes = call.memory.read(buffer, Math.min(count, MAX_WRITE))
-    return node.write?.(bytes) ?? 0
-  }
+  // Writing is transfers.ts's, which knows the node.
+  const write = (): Result<number> => 0
   const read = (call: Call, buffer: UserVa, count: number, offset: number): number => {
     const content = node.content()
     const bytes = typeof content === 'string' ? Buffer.from(content) : content

@@ -63,7 +63,8 @@ export const supervise = async (
     Word.GO,
     Go.GO |
       (system.transfers === 'registers' ? Go.REGISTERS : 0) |
-      (access.eventfds === 'made' ? Go.EVENTFDS : 0),
+      (access.eventfds === 'made' ? Go.EVENTFDS : 0) |
+      (system.hasControls === true ? Go.CONTROLS : 0),
   )
   Atomics.notify(words, Word.GO)
   Atomics.wait(words, Word.LISTENER, 0)

@@ -2,15 +2,19 @@
 import type { FileOffset, UserVa } from '../abi/brands.ts'
 import { Errno } from '../abi/errno.ts'
 import type { OpenFile } from '../engine/file.ts'
+import { Later } from '../engine/later.ts'
 import { Refusal, type Result } from '../engine/reason.ts'
 import type { SyscallName } from './arch.ts'
 import { rewind } from './directories.ts'
 import { hostedFile } from './hosted-file.ts'
+import type { TextFile } from './hosted-system.ts'
 import type { HostedFile } from './open-files.ts'
 import { type Handler, reportAnswered, type Server } from './server.ts'
 
 const MAX_TRANSFER = 0x7fff_f000
 const MAX_IOVECS = 1024
+/** A file of /sys takes no more at once. */
+const MAX_TEXT = 4096
 
 type Direction = 'read' | 'write'
 
@@ -65,12 +69,58 @@ const one = (
   return file[positioned]?.(call, at, count, offset as FileOffset) ?? -Errno.EINVAL
 }
 
+interface Piece {
+  readonly base: bigint
+  readonly length: number
+}
+
+/** The node, if it takes what is written to it. */
+const writtenText = ({ node }: HostedFile): TextFile | undefined =>
+  node?.kind === 'text' && node.write !== undefined ? node : undefined
+
+/** A file of /sys takes what is written in one piece, and may let the caller wait. */
+const writeText = (server: Server, node: TextFile, pieces: readonly Piece[]): void => {
+  const { notifications, tree } = server
+  const bytes = gathered(server, pieces)
+  const result = bytes === undefined ? -Errno.EFAULT : (node.write?.(bytes) ?? -Errno.EIO)
+  tree.changed()
+  if (!(result instanceof Later)) {
+    reply(server, result, !(result instanceof Refusal) && result < 0)
+    return
+  }
+  const answerLater = notifications.defer()
+  result.when((done) => {
+    tree.changed()
+    answerLater(done instanceof Refusal ? -done.errno : done)
+  })
+}
+
+/** At most what a file of /sys takes; undefined where it cannot be read. */
+const gathered = ({ memory }: Server, pieces: readonly Piece[]): Uint8Array | undefined => {
+  const parts: Uint8Array[] = []
+  let left = MAX_TEXT
+  for (const { base, length } of pieces) {
+    const part = memory.read(base as UserVa, Math.min(length, left))
+    if (part.length < Math.min(length, left)) return undefined
+    parts.push(part)
+    left -= part.length
+  }
+  return Buffer.concat(parts)
+}
+
 /** One buffer; with an offset argument if `positioned`. */
 const single = (direction: Direction, positioned: boolean): Handler =>
   onFile((server, file, hosted) => {
     const { notifications } = server
     if (isKernels(hosted, positioned ? `p${direction}` : direction)) {
       notifications.proceed()
+      return
+    }
+    const text = direction === 'write' ? writtenText(hosted) : undefined
+    if (text !== undefined) {
+      const length = Number(notifications.argument(2))
+      if (lacks(file, direction)) notifications.fail(Errno.EBADF)
+      else writeText(server, text, [{ base: notifications.argument(1), length }])
       return
     }
     const offset = positioned ? BigInt.asIntN(64, notifications.argument(3)) : undefined
@@ -96,8 +146,10 @@ const vector = (direction: Direction, positioned: boolean): Handler =>
     // preadv2 and pwritev2: -1 is the file's own position.
     if (offset === -1n && notifications.nr !== server.sys.arch.nr.preadv) offset = undefined
     const vectors = readVectors(server, notifications.argument(1), notifications.int(2))
+    const text = direction === 'write' ? writtenText(hosted) : undefined
     if (lacks(file, direction)) notifications.fail(Errno.EBADF)
     else if (typeof vectors === 'number') notifications.fail(-vectors)
+    else if (text !== undefined) writeText(server, text, vectors)
     else {
       const result = each(vectors, (buffer, count, done) =>
         one(server, file, direction, buffer, count, offset && offset + BigInt(done)),
@@ -107,7 +159,7 @@ const vector = (direction: Direction, positioned: boolean): Handler =>
   })
 
 const each = (
-  vectors: readonly { base: bigint; length: number }[],
+  vectors: readonly Piece[],
   transfer: (buffer: bigint, count: number, done: number) => Result<number>,
 ): Result<number> => {
   let done = 0
@@ -120,11 +172,7 @@ const each = (
   return done
 }
 
-const readVectors = (
-  { memory }: Server,
-  address: bigint,
-  count: number,
-): { base: bigint; length: number }[] | number => {
+const readVectors = ({ memory }: Server, address: bigint, count: number): Piece[] | number => {
   if (count < 0 || count > MAX_IOVECS) return -Errno.EINVAL
   const bytes = memory.read(address as UserVa, 16 * count)
   if (bytes.length < 16 * count) return -Errno.EFAULT

@@ -2,7 +2,7 @@
  * Which system calls are handed to the supervisor. Each costs the program some ten microseconds, so the
  * filter looks at arguments where that can tell.
  */
-import type { Trap } from './bpf.ts'
+import type { ArgumentTest, Trap } from './bpf.ts'
 import { INJECTED } from './injected-calls.ts'
 import { KVM_SET_DEVICE_ATTR } from './kvm.ts'
 
@@ -89,12 +89,19 @@ const REGISTER_SIZE = 64
 /** High half of 2^40: VFIO's region n begins at n << 40 (06 §3). */
 const REGION_HIGH = 0x100
 
-const transfers = (which: Transfers): readonly Trap[] => {
+/** As a shell writes to a file of /sys: on standard output, and no more than such a file takes. */
+const shortOnOutput: readonly ArgumentTest[] = [
+  { argument: 0, is: 'equal', value: 1 },
+  { argument: 2, is: 'at-most', value: 64 },
+]
+
+const transfers = (which: Transfers, hasControls: boolean): readonly Trap[] => {
+  const written = hasControls ? [shortOnOutput] : []
   const onFile = [[{ argument: 0, is: 'at-least', value: STANDARD }]] as const
   if (which === 'all')
     return [
       { call: 'read', when: onFile },
-      { call: 'write', when: onFile },
+      { call: 'write', when: [...onFile, ...written] },
       { call: 'readv', when: onFile },
       { call: 'writev', when: onFile },
       { call: 'pread64', when: onFile },
@@ -113,6 +120,7 @@ const transfers = (which: Transfers): readonly Trap[] => {
     ],
   ] as const
   return [
+    ...(hasControls ? [{ call: 'write', when: written } as const] : []),
     { call: 'pread64', when: registers },
     { call: 'pwrite64', when: registers },
     // Programs ask whether a file can be sought in with an offset of 0, and rewind directories so.
@@ -156,10 +164,16 @@ const processes: readonly Trap[] = [
 /** Only where they have to be made here (eventfd-access.ts). */
 const eventfds: readonly Trap[] = [{ call: 'eventfd2' }, { call: 'eventfd' }]
 
-export const traps = (which: Transfers, makesEventfds: boolean): readonly Trap[] => [
+export const traps = (
+  which: Transfers,
+  {
+    makesEventfds,
+    hasControls,
+  }: { readonly makesEventfds: boolean; readonly hasControls: boolean },
+): readonly Trap[] => [
   ...(makesEventfds ? eventfds : []),
   ...files,
-  ...transfers(which),
+  ...transfers(which, hasControls),
   ...paths,
   ...processes,
 ]

@@ -22,13 +22,14 @@ export interface Directory {
 
 export type SyntheticNode = Device | TextFile | SymbolicLink | Directory
 
-/** Major number of /dev/vfio/devices/vfioX. */
+/** Major numbers of /dev/vfio/G and of /dev/vfio/devices/vfioX. */
+export const VFIO_MAJOR = 243
 export const VFIO_DEV_MAJOR = 242
 
 /** Misc devices have major 10; Linux chooses the others when it starts, from 254 downwards. */
 const MAJORS: Readonly<Record<EngineDeviceNode['major'], number>> = {
   misc: 10,
-  vfio: 243,
+  vfio: VFIO_MAJOR,
   'vfio-dev': VFIO_DEV_MAJOR,
 }
 /** The lowest minor that Linux gives a misc device without a number of its own (01 §2). */

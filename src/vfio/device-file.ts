@@ -57,6 +57,7 @@ export class DeviceFile implements OpenFile {
     this.granted = opened.origin === 'group'
     this.mode = opened.origin === 'group' ? 'read-write' : opened.mode
     this.#onRelease = opened.origin === 'group' ? opened.onRelease : undefined
+    device.fileOpened()
   }
 
   get isDevice(): boolean {
@@ -136,6 +137,7 @@ export class DeviceFile implements OpenFile {
     if (this.granted) this.device.closeFile()
     if (this.granted && this.origin === 'cdev') this.device.group.boundCdevs.delete(this.device)
     this.#onRelease?.()
+    this.device.fileReleased()
   }
 
   #checkGranted(operation: string) {

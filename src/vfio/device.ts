@@ -5,6 +5,7 @@
 import type { ObjectId } from '../abi/brands.ts'
 import { attachedThroughContainer } from '../engine/compat-ioas.ts'
 import type { Context } from '../engine/context.ts'
+import { Later } from '../engine/later.ts'
 import type { Call } from '../engine/ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from '../engine/reason.ts'
 import type { BoundDevice, DeviceBinding } from './binding.ts'
@@ -71,6 +72,9 @@ export class VfioDevice {
   /** Files with access granted. */
   #openCount = 0
   #bound: BoundDevice | undefined
+  /** Files, with access or without: while there is one, its driver cannot let go of it (06 §2.4). */
+  #files = 0
+  readonly #unused: (() => void)[] = []
   /** What the way into the container wants done at the last close, after the driver. */
   #onClose: (() => void) | undefined
 
@@ -90,6 +94,23 @@ export class VfioDevice {
 
   get isOpen(): boolean {
     return this.#openCount > 0
+  }
+
+  fileOpened(): void {
+    this.#files += 1
+  }
+
+  fileReleased(): void {
+    this.#files -= 1
+    if (this.#files === 0) for (const listener of this.#unused.splice(0)) listener()
+  }
+
+  /** Undefined: no file is open; else what becomes of that. */
+  get whenUnused(): Later<void> | undefined {
+    if (this.#files === 0) return undefined
+    const later = new Later<void>()
+    this.#unused.push(() => later.resolve())
+    return later
   }
 
   get bound(): BoundDevice | undefined {

@@ -3,6 +3,7 @@
  * machine; devices are added before or during a run.
  */
 import type { IommuDevice } from '../engine/iommu-driver.ts'
+import type { Later } from '../engine/later.ts'
 import type { Machine } from '../engine/machine.ts'
 import type { DeviceNode } from '../engine/node.ts'
 import { type DeviceKind, VfioDevice, type VfioDeviceOptions } from './device.ts'
@@ -102,6 +103,23 @@ export class Vfio {
     })
     group.devices.push(device)
     return device
+  }
+
+  /**
+   * Takes a device away: its nodes are gone at once, and its group's with the last device of the group.
+   * Undefined: nobody has it open; else what becomes of that.
+   */
+  remove(device: VfioDevice): Later<void> | undefined {
+    const { group, cdevIndex } = device
+    group.devices.splice(group.devices.indexOf(device), 1)
+    if (group.devices.length === 0) this.#groups.delete(group.number)
+    if (cdevIndex !== undefined) this.#cdevs.delete(cdevIndex)
+    return device.whenUnused
+  }
+
+  /** Minor number of a group's node. */
+  minorOf(number: number): number | undefined {
+    return this.#groups.get(number)?.minor
   }
 
   group(number: number): VfioGroup | undefined {

@@ -140,6 +140,7 @@ export class AmdIommu implements IommuDriver {
       name: options.name ?? 'ivhd0',
       driver: this,
       maxPasids: this.features.maxPasids,
+      attributes: { 'amd-iommu/features': options.efr.toString(16) },
     }
     if (options.iommufd !== true) return
     const { efr, efr2 } = options

@@ -115,6 +115,12 @@ export class VtdIommu implements IommuDriver {
       name: options.name ?? 'dmar0',
       driver: this,
       maxPasids: this.unit.maxPasids,
+      attributes: {
+        'intel-iommu/address': 'fed90000',
+        'intel-iommu/cap': options.cap.toString(16),
+        'intel-iommu/ecap': options.ecap.toString(16),
+        'intel-iommu/version': '1:0',
+      },
     }
   }
 

@@ -3,10 +3,11 @@
  * registers them with VFIO. What programs find in sysfs is derived from here.
  */
 import type { IommuDevice } from '../../engine/iommu-driver.ts'
-import type { VfioDevice } from '../device.ts'
 import type { Vfio } from '../vfio.ts'
 import { checkModel } from './check-model.ts'
 import { GuardedModel } from './guarded-model.ts'
+import { PciDriver } from './pci-driver.ts'
+import { PciFunction } from './pci-function.ts'
 import type { PciModel, PciTimers } from './pci-model.ts'
 import { formatAddress, type PciAddress, PciBus } from './pci-slot.ts'
 import { VfioPci } from './vfio-pci.ts'
@@ -32,14 +33,8 @@ export interface PciFunctionOptions {
   readonly dynamicMsix?: boolean
   /** The model may throw, and does no harm by it (guarded-model.ts). */
   readonly guarded?: boolean
-}
-
-export interface PciFunction {
-  readonly pci: VfioPci
-  readonly vfio: VfioDevice
-  readonly device: IommuDevice
-  /** The root port above it; undefined on the root bus. */
-  readonly rootPort: PciAddress | undefined
+  /** vfio-pci has it from the start; default: true. */
+  readonly bound?: boolean
 }
 
 /** Where firmware starts to give out memory for BARs. */
@@ -49,6 +44,7 @@ const FIRST_ROOT_PORT = 0x1c
 
 export class PciMachine {
   readonly functions: PciFunction[] = []
+  readonly driver: PciDriver
   readonly #vfio: Vfio
   readonly #behindIommu: BehindIommu
   readonly #timers: PciTimers
@@ -59,6 +55,11 @@ export class PciMachine {
     this.#vfio = vfio
     this.#behindIommu = behindIommu
     this.#timers = timers
+    this.driver = new PciDriver(vfio, timers, this.functions)
+  }
+
+  get vfio(): Vfio {
+    return this.#vfio
   }
 
   /** Throws on an address or group that is taken by something that it cannot share with. */
@@ -72,26 +73,20 @@ export class PciMachine {
     const { bus, rootPort } = this.#busOf(address)
     const group = options.group ?? this.#freeGroup()
     const device = this.#behindIommu(bdf, group, model, options.pasids ?? 0)
-    let pci: VfioPci | undefined
-    const vfio = this.#vfio.addPhysical({
-      name: bdf,
+    const pci = new VfioPci(this.#vfio.machine, {
+      address,
+      bus,
+      model,
       device,
-      driver: (machine) => {
-        pci = new VfioPci(machine, {
-          address,
-          bus,
-          model,
-          device,
-          barAddresses: this.#placeBars(model),
-          timers: this.#timers,
-          ...(options.dynamicMsix === undefined ? {} : { dynamicMsix: options.dynamicMsix }),
-        })
-        return pci
-      },
+      barAddresses: this.#placeBars(model),
+      timers: this.#timers,
+      ...(options.dynamicMsix === undefined ? {} : { dynamicMsix: options.dynamicMsix }),
     })
-    if (pci === undefined) throw new Error(`the driver of ${bdf} was not made`)
-    pci.place(vfio)
-    const added = { pci, vfio, device, rootPort }
+    const added = new PciFunction(pci, device, rootPort)
+    if (options.bound ?? true) {
+      added.driverOverride = 'vfio-pci'
+      this.driver.take(added)
+    }
     this.functions.push(added)
     return added
   }
@@ -129,7 +124,8 @@ export class PciMachine {
 
   #freeGroup(): number {
     let number = 0
-    while (this.#vfio.group(number) !== undefined) number++
+    const taken = new Set(this.functions.map(({ device }) => device.group.number))
+    while (this.#vfio.group(number) !== undefined || taken.has(number)) number++
     return number
   }
 

@@ -1,17 +1,11 @@
 /** What programs find of simulated PCI functions under /sys (06 §10), as data. */
 import { barTypeBits } from './hardware-config.ts'
-import type { PciFunction, PciMachine } from './pci-machine.ts'
+import type { PciFunction } from './pci-function.ts'
+import type { PciMachine } from './pci-machine.ts'
 import type { Bar } from './pci-model.ts'
 import { formatAddress, type PciAddress } from './pci-slot.ts'
-
-export type SysfsNode =
-  | { readonly kind: 'text'; readonly permissions: number; content(): string | Uint8Array }
-  | { readonly kind: 'link'; readonly target: string }
-
-export interface SysfsEntry {
-  readonly path: string
-  readonly node: SysfsNode
-}
+import { driverControls, functionControls } from './sysfs-controls.ts'
+import { link, type SysfsEntry, text } from './sysfs-entry.ts'
 
 /**
  * Directories in which only simulated devices are shown. A function of the real machine can have the same
@@ -33,23 +27,6 @@ const hex = (value: number | bigint, digits: number): string =>
   `0x${value.toString(16).padStart(digits, '0')}`
 const upper = (value: number, digits: number): string =>
   value.toString(16).toUpperCase().padStart(digits, '0')
-
-const text = (
-  path: string,
-  content: string | (() => string | Uint8Array),
-  permissions = 0o444,
-): SysfsEntry => ({
-  path,
-  node: {
-    kind: 'text',
-    permissions,
-    content: typeof content === 'string' ? () => `${content}\n` : content,
-  },
-})
-const link = (path: string, target: string): SysfsEntry => ({
-  path,
-  node: { kind: 'link', target },
-})
 
 /** `/sys/devices/pci0000:00/0000:00:1c.0/0000:01:00.0`. */
 export const functionPath = (fn: PciFunction): string =>
@@ -100,20 +77,24 @@ const modalias = ({ pci }: PciFunction): string => {
   )
 }
 
+const uevent = (fn: PciFunction): string => {
+  const { identity } = fn.pci.model
+  const ids = (a: number, b: number): string => `${upper(a, 4)}:${upper(b, 4)}`
+  return [
+    ...(fn.vfio === undefined ? [] : ['DRIVER=vfio-pci']),
+    `PCI_CLASS=${upper(identity.classCode, 4)}`,
+    `PCI_ID=${ids(identity.vendor, identity.device)}`,
+    `PCI_SUBSYS_ID=${ids(identity.subsystemVendor, identity.subsystemDevice)}`,
+    `PCI_SLOT_NAME=${fn.bdf}`,
+    `MODALIAS=${modalias(fn)}`,
+  ].join('\n')
+}
+
 const attributes = (fn: PciFunction): SysfsEntry[] => {
   const path = functionPath(fn)
   const { pci } = fn
   const { identity } = pci.model
   const id = (value: number): string => hex(value, 4)
-  const ids = (a: number, b: number): string => `${upper(a, 4)}:${upper(b, 4)}`
-  const uevent = [
-    'DRIVER=vfio-pci',
-    `PCI_CLASS=${upper(identity.classCode, 4)}`,
-    `PCI_ID=${ids(identity.vendor, identity.device)}`,
-    `PCI_SUBSYS_ID=${ids(identity.subsystemVendor, identity.subsystemDevice)}`,
-    `PCI_SLOT_NAME=${pci.bdf}`,
-    `MODALIAS=${modalias(fn)}`,
-  ].join('\n')
   const express = [
     ['current_link_speed', '8.0 GT/s PCIe'],
     ['max_link_speed', '8.0 GT/s PCIe'],
@@ -128,17 +109,12 @@ const attributes = (fn: PciFunction): SysfsEntry[] => {
     text(`${path}/class`, hex(identity.classCode, 6)),
     text(`${path}/revision`, hex(identity.revision, 2)),
     text(`${path}/irq`, '0'),
-    text(`${path}/numa_node`, '-1', 0o644),
     text(`${path}/local_cpus`, '1'),
     text(`${path}/local_cpulist`, '0'),
     text(`${path}/resource`, resource(fn)),
     text(`${path}/config`, () => pci.hardwareConfig.slice(), 0o644),
-    text(`${path}/enable`, '1', 0o644),
     text(`${path}/power_state`, 'D0'),
     text(`${path}/modalias`, modalias(fn)),
-    text(`${path}/uevent`, uevent, 0o644),
-    text(`${path}/driver_override`, 'vfio-pci', 0o644),
-    text(`${path}/msi_bus`, '1', 0o644),
     text(`${path}/ari_enabled`, '0'),
     text(`${path}/dma_mask_bits`, '32'),
     text(`${path}/consistent_dma_mask_bits`, '32'),
@@ -157,30 +133,65 @@ const links = (fn: PciFunction): SysfsEntry[] => {
   const group = `/sys/kernel/iommu_groups/${fn.device.group.number}`
   const from = `${path}/driver`
   return [
-    link(from, relative(from, '/sys/bus/pci/drivers/vfio-pci')),
+    ...(fn.vfio === undefined
+      ? []
+      : [
+          link(from, relative(from, '/sys/bus/pci/drivers/vfio-pci')),
+          link(`/sys/bus/pci/drivers/vfio-pci/${bdf}`, `../../../../${path.slice('/sys/'.length)}`),
+        ]),
     link(`${path}/subsystem`, relative(from, '/sys/bus/pci')),
     link(`${path}/iommu_group`, relative(from, group)),
+    link(`${path}/iommu`, relative(from, iommuPath(fn))),
     link(`/sys/bus/pci/devices/${bdf}`, `../../../${path.slice('/sys/'.length)}`),
-    link(`/sys/bus/pci/drivers/vfio-pci/${bdf}`, `../../../../${path.slice('/sys/'.length)}`),
     link(`${group}/devices/${bdf}`, `../../../../${path.slice('/sys/'.length)}`),
+    link(`${iommuPath(fn)}/devices/${bdf}`, relative(`${iommuPath(fn)}/devices/x`, path)),
   ]
 }
 
-const vfioDevice = (fn: PciFunction, devMajor: number): SysfsEntry[] => {
-  const path = functionPath(fn)
-  const name = `vfio${fn.vfio.cdevIndex}`
-  const at = `${path}/vfio-dev/${name}`
-  const uevent = [
-    `MAJOR=${devMajor}`,
-    `MINOR=${fn.vfio.cdevIndex}`,
-    `DEVNAME=vfio/devices/${name}`,
-  ].join('\n')
+/** Of a device that is made from a device number: what udev and its like look at. */
+const numbered = (at: string, number: readonly [major: number, minor: number], name: string) => [
+  text(`${at}/dev`, number.join(':')),
+  text(
+    `${at}/uevent`,
+    [`MAJOR=${number[0]}`, `MINOR=${number[1]}`, `DEVNAME=${name}`].join('\n'),
+    0o644,
+  ),
+]
+
+const vfioDevice = (fn: PciFunction, major: number): SysfsEntry[] => {
+  const index = fn.vfio?.cdevIndex
+  if (index === undefined) return []
+  const name = `vfio${index}`
+  const at = `${functionPath(fn)}/vfio-dev/${name}`
   return [
-    text(`${at}/dev`, `${devMajor}:${fn.vfio.cdevIndex}`),
-    text(`${at}/uevent`, uevent, 0o644),
-    link(`${at}/device`, `../../../${fn.pci.bdf}`),
+    ...numbered(at, [major, index], `vfio/devices/${name}`),
+    link(`${at}/device`, `../../../${fn.bdf}`),
     link(`${at}/subsystem`, relative(`${at}/subsystem`, '/sys/class/vfio-dev')),
     link(`/sys/class/vfio-dev/${name}`, `../../${at.slice('/sys/'.length)}`),
+  ]
+}
+
+const vfioGroup = ({ vfio }: PciMachine, fn: PciFunction, major: number): SysfsEntry[] => {
+  const { number } = fn.device.group
+  const minor = fn.vfio === undefined ? undefined : vfio.minorOf(number)
+  if (minor === undefined) return []
+  const at = `/sys/devices/virtual/vfio/${number}`
+  return [
+    ...numbered(at, [major, minor], `vfio/${number}`),
+    link(`${at}/subsystem`, '../../../../class/vfio'),
+    link(`/sys/class/vfio/${number}`, `../../devices/virtual/vfio/${number}`),
+  ]
+}
+
+const iommuPath = (fn: PciFunction): string =>
+  `/sys/devices/virtual/iommu/${fn.device.instance.name}`
+
+/** The unit that the functions stand behind (06 §10.6). */
+const iommuUnit = (fn: PciFunction): SysfsEntry[] => {
+  const { name, attributes: shown = {} } = fn.device.instance
+  return [
+    link(`/sys/class/iommu/${name}`, `../../devices/virtual/iommu/${name}`),
+    ...Object.entries(shown).map(([file, value]) => text(`${iommuPath(fn)}/${file}`, value)),
   ]
 }
 
@@ -203,28 +214,30 @@ const groupEntries = (fn: PciFunction): SysfsEntry[] => {
   ]
 }
 
-/** Everything under /sys for the functions of a machine; nothing when there is none. */
+/** Everything under /sys for the functions of a machine as they are now; nothing when there is none. */
 export const sysfsOf = (
   machine: PciMachine,
-  majors: { readonly vfioDev: number },
+  majors: { readonly vfio: number; readonly vfioDev: number },
 ): SysfsEntry[] => {
-  if (machine.functions.length === 0) return []
   const [first] = machine.functions
-  const iommu = first?.device.instance.name ?? 'dmar0'
-  const control = ['bind', 'unbind', 'new_id', 'remove_id'] as const
+  if (first === undefined) return []
   return [
     ...machine.functions.flatMap((fn) => [
       ...attributes(fn),
+      ...functionControls(machine.driver, fn, functionPath(fn), uevent(fn)),
       ...links(fn),
       ...vfioDevice(fn, majors.vfioDev),
+      ...vfioGroup(machine, fn, majors.vfio),
       ...groupEntries(fn),
-      link(
-        `/sys/class/iommu/${iommu}/devices/${fn.pci.bdf}`,
-        relative(`/sys/class/iommu/${iommu}/devices/x`, functionPath(fn)),
-      ),
     ]),
-    ...control.map((name) => text(`/sys/bus/pci/drivers/vfio-pci/${name}`, '', 0o200)),
+    ...iommuUnit(first),
+    ...driverControls(machine.driver),
     text('/sys/module/vfio/refcnt', '1'),
+    text('/sys/module/vfio/parameters/enable_unsafe_noiommu_mode', 'N', 0o644),
+    text('/sys/module/vfio_iommu_type1/refcnt', '1'),
     text('/sys/module/vfio_pci/refcnt', '1'),
+    ...['disable_denylist', 'disable_idle_d3', 'nointxmask'].map((name) =>
+      text(`/sys/module/vfio_pci/parameters/${name}`, 'N'),
+    ),
   ]
 }

@@ -141,6 +141,11 @@ export class VfioPci implements VfioDriver {
     this.#place = device
   }
 
+  /** The host would have the device back: told to whoever uses it, if they asked to be (06 §6.5). */
+  wantBack(): void {
+    this.#interrupts.request.signal()
+  }
+
   /** Hardware's own configuration space, as sysfs `config` shows it. */
   get hardwareConfig(): Uint8Array {
     return this.#hw.bytes
