@@ -127,7 +127,7 @@ export class Turn {
     if (stopped === RECEIVE) return 'nothing'
     notifications.received()
     if (stopped <= SAME_FILE) return 'call'
-    if (stopped === END) this.#memory.firstRead(sequence.result(READ))
+    this.#memory.firstRead(stopped === END ? sequence.result(READ) : 0)
     return 'goes-on'
   }
 
