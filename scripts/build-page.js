@@ -3,7 +3,7 @@
 //
 //   node scripts/build-page.js             dist/inspector/index.html (npm run build does this)
 //   node scripts/build-page.js playground  dist/playground/index.html (npm run playground)
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
@@ -15,22 +15,40 @@ const pages = {
   playground: { entry: 'src/inspector/page/playground-main.tsx', title: 'iommufd playground' },
 }
 
+/** The licences of what is bundled, which must go with it. */
+const licences = ({ inputs }) => {
+  const packages = new Set(['uplot'])
+  for (const file of Object.keys(inputs)) {
+    const found = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)
+    if (found !== null) packages.add(found[1])
+  }
+  return [...packages]
+    .sort()
+    .map((name) => {
+      const folder = join(root, 'node_modules', name)
+      const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+      const file = readdirSync(folder).find((each) => /^licen[cs]e/i.test(each))
+      const text = file === undefined ? 'MIT' : readFileSync(join(folder, file), 'utf8').trim()
+      return `Contains ${name} ${version}:\n\n${text.replaceAll('--', '- -')}`
+    })
+    .join('\n\n')
+}
+
 export const buildPage = async (name) => {
   const { entry, title } = pages[name]
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     absWorkingDir: root,
     entryPoints: [entry],
     bundle: true,
     write: false,
     outdir: 'dist',
     minify: true,
-    // Reasons print their clause from the text of their own functions where they must.
-    keepNames: false,
     platform: 'browser',
     format: 'iife',
     target: ['chrome111', 'firefox115', 'safari16.4'],
     tsconfig: 'src/inspector/page/tsconfig.json',
-    legalComments: 'inline',
+    legalComments: 'none',
+    metafile: true,
     logLevel: 'warning',
   })
   const script = outputFiles[0].text.replaceAll('</script', '<\\/script')
@@ -42,6 +60,9 @@ export const buildPage = async (name) => {
   writeFileSync(
     join(folder, 'index.html'),
     `<!doctype html>
+<!--
+${licences(metafile)}
+-->
 <html lang="en">
 <head>
 <meta charset="utf-8">

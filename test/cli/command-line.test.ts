@@ -15,6 +15,17 @@ test('a bare --trace means standard error and leaves the program alone', () => {
   expect(normal('run', '--trace=out', 'prog')).toEqual(['run', '--trace=out', '--', 'prog'])
 })
 
+test('a bare --inspect means any free port', () => {
+  expect(normal('run', '--inspect', './prog')).toEqual(['run', '--inspect=0', '--', './prog'])
+  expect(normal('run', '--inspect=8000', '--open', 'prog')).toEqual([
+    'run',
+    '--inspect=8000',
+    '--open',
+    '--',
+    'prog',
+  ])
+})
+
 test("the values of options are not taken for the program, nor the program's options for ours", () => {
   expect(normal('run', '-e', 'ioctl', '--device', 'edu', 'prog', '-e', 'x')).toEqual([
     'run',

@@ -98,8 +98,8 @@ export const bands = (frame: Frame, ranges: readonly Range[]): readonly Block<Ra
   let bottomBefore = -1
   for (const range of ranges) {
     if (range.last < view.start || range.start >= end) continue
-    const top = pixel(frame, range.start)
-    const bottom = Math.max(top + 1, pixel(frame, range.last + 1n))
+    const top = Math.floor(pixel(frame, range.start))
+    const bottom = Math.max(top + 1, Math.ceil(pixel(frame, range.last + 1n)))
     // Several within one pixel are one.
     if (bottom <= bottomBefore) continue
     seen.push({ of: range, top, bottom })
