@@ -1,5 +1,6 @@
 /** Every story of the playground plays as it is told. */
 import { describe, expect, it } from 'vitest'
+import { ioasOfCall, refusedRanges } from '../../src/inspector/model/refused-ranges.ts'
 import { Timeline } from '../../src/inspector/model/timeline.ts'
 import { usualConfig } from '../../src/inspector/playground/playground-machine.ts'
 import { scenarios } from '../../src/inspector/playground/scenarios.ts'
@@ -55,6 +56,18 @@ describe('scenarios', () => {
     const [context] = timeline.latest.contexts.values()
     const dirty = [...(context?.ioases.values() ?? [])].flatMap((ioas) => [...ioas.dirty.values()])
     expect(dirty).toEqual([{ start: 0x10f000n, last: 0x10ffffn }])
+  })
+
+  it('msi-window: a refusal names the ranges that it is about', () => {
+    const { timeline } = play('msi-window')
+    const [attach, map] = timeline.errors.map((position) => timeline.calls[position - 1]?.event)
+    if (attach === undefined || map === undefined) throw new Error('both calls fail')
+    const window = { start: 0xfee0_0000n, last: 0xfeef_ffffn }
+    const wanted = { start: 0xfee0_0000n, last: 0xfee0_ffffn }
+    expect(refusedRanges(attach)).toEqual([window, wanted])
+    expect(refusedRanges(map)).toEqual([wanted, window])
+    expect(ioasOfCall(map)).toBe(2)
+    expect(timeline.explanationAt(timeline.errors[1] ?? 0)?.rule).toMatch(/^01 §12.2/)
   })
 
   it('are all tested here', () => {

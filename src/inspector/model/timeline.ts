@@ -9,6 +9,7 @@ import type { EngineEvent } from '../../engine/events.ts'
 import type { Stamp } from '../../engine/observer.ts'
 import { Refusal } from '../../engine/reason.ts'
 import { Diagnosis } from '../../watch/diagnosis.ts'
+import { type Explanation, explain } from '../../watch/explanation.ts'
 import type { Finding } from '../../watch/finding.ts'
 import { fold } from './fold.ts'
 import { type Moment, nothingYet } from './moment.ts'
@@ -30,6 +31,8 @@ export interface FindingEntry {
 }
 
 const CHECKPOINT = 256
+/** As many failed calls are explained with what they collided with. */
+const EXPLAINED = 2000
 
 export class Timeline {
   readonly events: EngineEvent[] = []
@@ -37,6 +40,7 @@ export class Timeline {
   readonly findings: FindingEntry[] = []
   /** Positions of calls that failed, ascending. */
   readonly errors: number[] = []
+  readonly #explanations = new Map<number, Explanation>()
   readonly #byNumber = new Map<number, number>()
   readonly #checkpoints: Moment[] = [nothingYet]
   readonly #diagnosis = new Diagnosis((finding) =>
@@ -58,6 +62,28 @@ export class Timeline {
     }
     this.#position = this.end + (event.type === 'call' ? 0 : 1)
     this.#diagnosis.event(event, stamp)
+    if (event.type === 'call' && event.result instanceof Refusal) this.#explain(event)
+  }
+
+  /** Nothing more comes: what can only be found then is found now. */
+  finish(): void {
+    this.#position = this.end + 1
+    this.#diagnosis.end()
+  }
+
+  /** Why the call at this position failed, with the earlier calls that it collided with. */
+  explanationAt(position: number): Explanation | undefined {
+    return this.#explanations.get(position)
+  }
+
+  #explain(event: CallEvent): void {
+    if (this.#explanations.size >= EXPLAINED) return
+    const explanation = explain(event, this.#diagnosis.known.history)
+    if (explanation === undefined) return
+    this.#explanations.set(this.end, {
+      ...explanation,
+      evidence: explanation.evidence.map((one) => this.#diagnosis.withCaller(one)),
+    })
   }
 
   /** The last position: how many calls there are. */

@@ -5,6 +5,7 @@ import { hex, type ObjectId } from '../../abi/brands.ts'
 import { byteCount } from '../model/call-text.ts'
 import { addressAt, around, centred, moved, nextArea, WHOLE, zoomed } from '../model/map-view.ts'
 import type { IoasState } from '../model/moment.ts'
+import { ioasOfCall, refusedRanges } from '../model/refused-ranges.ts'
 import { AreaDetails, AreasInView } from './areas.tsx'
 import { type DrawnMap, MapCanvas } from './map-canvas.ts'
 import {
@@ -89,10 +90,15 @@ const SpaceMap = () => {
     const drawing = element.getContext('2d')
     if (drawing === null) return
     painter.current ??= new MapCanvas(drawing)
+    const looked = call.value?.event
     drawn.current = painter.current.draw(width, height, {
       spaces: [...(one === undefined ? [] : [one]), ...(other === undefined ? [] : [other])],
       view: view.value,
-      call: call.value?.event.call,
+      call: looked?.call,
+      refused: {
+        ioas: looked && ioasOfCall(looked),
+        ranges: looked === undefined ? [] : refusedRanges(looked),
+      },
       mark: walkedIova.value,
     })
     element.dataset['drawn'] = String(drawn.current.drawn)
@@ -342,6 +348,7 @@ const Legend = ({ space }: { readonly space: IoasState }) => {
     ['--map-read-only', 'read-only', true],
     ['--map-shared', 'copy', true],
     ['--map-chosen', 'by the chosen call', true],
+    ['--error', 'refused', call.value !== undefined && refusedRanges(call.value.event).length > 0],
     ['--reserved', 'reserved', true],
     ['--allowed', 'allowed', space.allowed.length > 0],
     ['--heat', 'DMA', space.heat.size > 0],

@@ -9,8 +9,11 @@ import {
   resultText,
 } from '../model/call-text.ts'
 import { effectText } from '../model/effect-text.ts'
-import type { CallEntry } from '../model/timeline.ts'
-import { call, position, timeline } from './state.ts'
+import { around } from '../model/map-view.ts'
+import { ioasOfCall, refusedRanges } from '../model/refused-ranges.ts'
+import type { CallEntry, CallEvent } from '../model/timeline.ts'
+import { EvidenceList } from './evidence.tsx'
+import { call, ioas, position, showArea, timeline } from './state.ts'
 
 /** As many effects of one call as are listed. */
 const MOST = 60
@@ -42,7 +45,7 @@ export const CallDetails = () => {
         {stamp === undefined ? '' : `, at ${(stamp.at / 1e6).toFixed(3)} ms`}
         {stamp?.took === undefined ? '' : `, took ${duration(stamp.took)}`}.
       </p>
-      {event.result instanceof Refusal && <Reason refusal={event.result} />}
+      {event.result instanceof Refusal && <Reason event={event} refusal={event.result} />}
       {rows.length > 0 && (
         <table>
           <thead>
@@ -86,14 +89,44 @@ const Result = ({ entry: { event } }: { readonly entry: CallEntry }) => (
   </span>
 )
 
-const Reason = ({ refusal }: { readonly refusal: Refusal }) => (
+interface ReasonProps {
+  readonly event: CallEvent
+  readonly refusal: Refusal
+}
+
+/** Shows what the refusal is about in the address space. */
+const showRefused = (event: CallEvent): void => {
+  const [first, ...others] = refusedRanges(event)
+  const id = ioasOfCall(event) ?? ioas.value?.id
+  if (first === undefined || id === undefined) return
+  let { start, last } = first
+  for (const other of others) {
+    if (other.start < start && last - other.start < FAR) start = other.start
+    if (other.last > last && other.last - start < FAR) last = other.last
+  }
+  showArea(id, around({ start, last }))
+}
+
+/** What lies further apart is not shown in one view. */
+const FAR = 1n << 32n
+
+const Reason = ({ event, refusal }: ReasonProps) => (
   <div class="reason">
     <p>
       <strong>{refusal.kind.errno}</strong>: {refusal.say()}.
     </p>
+    <EvidenceList evidence={timeline.explanationAt(position.value)?.evidence ?? []} />
     {refusal.kind.advice !== undefined && <p>{refusal.kind.advice}</p>}
     <p class="soft">
       <code>{refusal.code}</code>, rule {refusal.kind.cite}
+      {refusedRanges(event).length > 0 && (
+        <>
+          {' · '}
+          <button type="button" class="link" onClick={() => showRefused(event)}>
+            show in the address space
+          </button>
+        </>
+      )}
     </p>
   </div>
 )

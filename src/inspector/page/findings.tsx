@@ -1,7 +1,7 @@
 /** What was found out about the program, up to the moment that is shown. */
-import { evidenceText } from '../../watch/finding.ts'
 import type { FindingEntry } from '../model/timeline.ts'
-import { chosenPosition, goTo, goToCall, position, timeline, version } from './state.ts'
+import { EvidenceList } from './evidence.tsx'
+import { chosenPosition, goTo, position, timeline, version } from './state.ts'
 
 export const Findings = () => {
   version.value
@@ -39,18 +39,7 @@ const One = ({ entry: { finding, position: at } }: { readonly entry: FindingEntr
       </button>
     </div>
     <p>{finding.sentence}</p>
-    <ul>
-      {finding.evidence.map((evidence) => (
-        <li key={evidenceText(evidence)}>
-          {evidenceText(evidence)}{' '}
-          {evidence.call !== undefined && evidence.call > 0 && (
-            <button type="button" class="link" onClick={() => goToCall(evidence.call ?? 0)}>
-              show
-            </button>
-          )}
-        </li>
-      ))}
-    </ul>
+    <EvidenceList evidence={finding.evidence} />
     <p class="soft">{finding.advice}</p>
   </article>
 )

@@ -1,4 +1,5 @@
 /** Draws address spaces on a canvas: a ruler, and for each IOAS what is mapped, reserved, pinned, hot. */
+import type { ObjectId } from '../../abi/brands.ts'
 import type { CallNumber } from '../../engine/events.ts'
 import { byteCount } from '../model/call-text.ts'
 import {
@@ -21,6 +22,8 @@ export interface MapScene {
   /** The call that is looked at: what it mapped stands out. */
   readonly call: CallNumber | undefined
   readonly mark: bigint | undefined
+  /** What the call that is looked at was refused for, in the IOAS that it named. */
+  readonly refused: { readonly ioas: ObjectId | undefined; readonly ranges: readonly Range[] }
 }
 
 /** Where things are on the screen, for the pointer; and how much was drawn. */
@@ -127,7 +130,7 @@ export class MapCanvas {
     }
   }
 
-  #column(frame: Frame, column: Column, { call }: MapScene): void {
+  #column(frame: Frame, column: Column, { call, refused }: MapScene): void {
     const { ioas, left, right, areas } = column
     const context = this.#context
     for (const { top, bottom } of bands(frame, reservedRanges(ioas)))
@@ -139,6 +142,16 @@ export class MapCanvas {
     const to = right - 2 * STRIPE - 6
     for (const haze of areas.haze) this.#haze(haze, from, to)
     for (const block of areas.blocks) this.#area(block, from, to, call)
+    if (refused.ioas === undefined || refused.ioas === ioas.id)
+      for (const [index, range] of refused.ranges.entries())
+        for (const { top, bottom } of bands(frame, [range]))
+          this.#outline(
+            '--error',
+            from - 2 + 5 * index,
+            top,
+            to - from + 4 - 10 * index,
+            bottom - top,
+          )
     this.#heat(frame, ioas, left)
     for (const { top, bottom } of this.#spans(layer(frame, ioas.pins, rangeOfPins)))
       this.#rectangle('--pin', right - 2 * STRIPE - 3, top, STRIPE - 2, bottom - top)
@@ -283,6 +296,16 @@ export class MapCanvas {
     context.lineWidth = 1
     context.stroke()
     context.restore()
+    this.#drawn += 1
+  }
+
+  #outline(colour: string, x: number, y: number, width: number, height: number): void {
+    const context = this.#context
+    context.strokeStyle = this.#colour(colour)
+    context.lineWidth = 2
+    context.setLineDash([5, 3])
+    context.strokeRect(x, y, width, Math.max(3, height))
+    context.setLineDash([])
     this.#drawn += 1
   }
 

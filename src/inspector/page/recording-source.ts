@@ -4,7 +4,7 @@ import { RecordingReader } from '../../watch/recording-reader.ts'
 import { RebuiltMachine } from '../model/rebuilt-machine.ts'
 import { walkTable } from '../model/table-walk.ts'
 import { type Walk, walker } from './page-table.tsx'
-import { append, goToStart, origin, startOver } from './state.ts'
+import { append, goToStart, origin, startOver, timeline, version } from './state.ts'
 
 const PIECE = 1 << 20
 
@@ -35,7 +35,7 @@ class RecordingSource {
     }
     for (const item of items) {
       if (item.kind === 'event') append(item.event, item.stamp)
-      else if (item.kind === 'end') this.say('ended')
+      else if (item.kind === 'end') this.#finish('ended')
     }
   }
 
@@ -49,8 +49,15 @@ class RecordingSource {
     if (this.#reader.header === undefined)
       throw new RecordingError(damage ?? 'The recording is empty.')
     if (this.#kind !== 'recording') return
-    this.say(damage === undefined ? 'recording' : 'incomplete')
+    this.#finish(damage === undefined ? 'recording' : 'incomplete')
+    if (damage !== undefined) origin.value = { ...origin.value, name: damage }
     goToStart()
+  }
+
+  #finish(state: string): void {
+    timeline.finish()
+    version.value += 1
+    this.say(state)
   }
 
   get #state(): string {

@@ -44,6 +44,9 @@ const points = (): Points => {
 const colour = (name: string): string =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
+/** Positions are counted; calls have numbers, of which some belong to calls that are not shown. */
+const callNumber = (at: number): string => `#${timeline.calls[at - 1]?.event.call ?? at}`
+
 /** Powers of ten, as many as have room. */
 const decades = (low: number, high: number, room: number): number[] => {
   const first = Math.ceil(Math.log10(low))
@@ -84,7 +87,7 @@ const makeChart = (element: HTMLElement, data: Points): uPlot =>
           grid: { show: false },
           ticks: { show: false },
           incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6],
-          values: (_, values) => values.map((value) => `#${value}`),
+          values: (_, values) => values.map(callNumber),
         },
         {
           size: AXIS,
@@ -233,6 +236,7 @@ export const TimeLine = () => {
         </div>
         <span class="mono grow ellipsis">
           {here} of {last}
+          {call.value === undefined ? '' : ` · #${call.value.event.call}`}
           {at === undefined ? '' : ` · ${duration(at)}`}
         </span>
         <button
