@@ -5,16 +5,16 @@ import { FaultInjector } from '../engine/fault-injection.ts'
 import type { Machine } from '../engine/machine.ts'
 import type { Observer, Stamp } from '../engine/observer.ts'
 import { DeviceWorker } from '../host/device-worker.ts'
-import type { CallWatch, HostedSystem } from '../host/hosted-system.ts'
+import type { CallWatch, HostedSystem, SyntheticFile } from '../host/hosted-system.ts'
 import { HostTimers } from '../host/timers.ts'
 import { VFIO_DEV_MAJOR, VFIO_MAJOR } from '../host/tree.ts'
 import type { NotedWorld } from '../replay/noted-world.ts'
 import type { PciMachine } from '../vfio/pci/pci-machine.ts'
 import { sysfsOf, sysfsOpaque } from '../vfio/pci/sysfs.ts'
-import type { SysfsEntry } from '../vfio/pci/sysfs-entry.ts'
 import { observers } from '../watch/observers.ts'
 import { Trace } from '../watch/trace.ts'
 import { traceFilter } from '../watch/trace-filter.ts'
+import { debugfsOf, debugfsVersion } from './debugfs.ts'
 import { recordingFile } from './recording-file.ts'
 import type { RunConfig } from './run-config.ts'
 import { runDoctor } from './run-doctor.ts'
@@ -35,7 +35,7 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
   const world = recording?.world
   const time = world?.timers(timers) ?? timers
   const { machine, pci } = await simulatedMachine(config, time, stamper)
-  const sysfs = sysfsNow(pci)
+  const sysfs = sysfsNow(machine, pci)
   const countdown = failureCountdown(config.failNth)
   return {
     nodes: () => world?.nodes(machine.nodes()) ?? machine.nodes(),
@@ -65,12 +65,16 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
   }
 }
 
-/** What is under /sys, made again when drivers have come or gone. */
-const sysfsNow = (pci: PciMachine): (() => readonly SysfsEntry[]) => {
-  const made = (): SysfsEntry[] => sysfsOf(pci, { vfio: VFIO_MAJOR, vfioDev: VFIO_DEV_MAJOR })
-  let [entries, changes] = [made(), pci.driver.changes]
+/** What is under /sys, made again when drivers or PASIDs have come or gone. */
+const sysfsNow = (machine: Machine, pci: PciMachine): (() => readonly SyntheticFile[]) => {
+  const made = (): readonly SyntheticFile[] => [
+    ...sysfsOf(pci, { vfio: VFIO_MAJOR, vfioDev: VFIO_DEV_MAJOR }),
+    ...debugfsOf(machine, pci),
+  ]
+  const version = (): string => `${pci.driver.changes} ${debugfsVersion(machine, pci)}`
+  let [entries, known] = [made(), version()]
   return () => {
-    if (changes !== pci.driver.changes) [entries, changes] = [made(), pci.driver.changes]
+    if (known !== version()) [entries, known] = [made(), version()]
     return entries
   }
 }
