@@ -58,15 +58,19 @@ export class DmaPort {
       if (!answered) return this.#stopped(at, 'no-memory', access.write)
       done += part.length
     }
-    if (machine.observer !== undefined)
-      machine.observer.event({
-        type: 'dma',
-        ...this.#where(),
-        iova,
-        length: BigInt(bytes.length) as ByteLength,
-        write: access.write,
-      })
+    this.moved(iova, bytes.length, access.write)
     return undefined
+  }
+
+  /** Tells whoever watches: this DMA has been done. */
+  moved(iova: Iova, length: number, write: boolean): void {
+    this.#machine.observer?.event({
+      type: 'dma',
+      ...this.#where(),
+      iova,
+      length: BigInt(length) as ByteLength,
+      write,
+    })
   }
 
   #stopped(iova: Iova, fault: StoppedDma['fault'], write: boolean): StoppedDma {

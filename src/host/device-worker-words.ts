@@ -28,8 +28,11 @@ export const DeviceWord = {
   BAR_HIGH: 10,
   /** 1 while the worker has asked something of the supervisor. */
   ASKED: 11,
-  /** 1: the function is open. */
-  OPEN: 12,
+  /** 1: somebody watches what the device does (worker-reports.ts). */
+  OBSERVED: 12,
+  /** How many reports have been written, and read. */
+  REPORTS_WRITTEN: 13,
+  REPORTS_READ: 14,
   /** From here on, for each vector a descriptor to signal, or -1. */
   VECTORS: 16,
 } as const
@@ -56,6 +59,10 @@ export const RequestKind = {
   /** The worker has failed; its words are in the data. */
   FAILED: 6,
 } as const
+
+/** Reports that can wait; each is page, byte in it, length, and 1 for a write. */
+export const MAX_REPORTS = 64
+export const REPORT_NUMBERS = 4
 
 export const TRANSFER_BYTES = 0x10000
 
@@ -85,6 +92,7 @@ export interface DeviceWorkerShares {
   readonly frameSlots: Int32Array
   /** REQUEST_NUMBERS doubles, then TRANSFER_BYTES of data. */
   readonly request: SharedArrayBuffer
+  readonly reports: SharedArrayBuffer
   /** Writing to it gets the supervisor's attention. */
   readonly attention: number
   /** BAR 0 while nobody has mapped it. */

@@ -3,7 +3,7 @@
  * sees it. What changes under the worker's hands, it changes while the worker is held up; what a call took
  * away, the worker has let go of when the call is answered (device-worker-words.ts).
  */
-import { iova, type PhysAddr } from '../abi/brands.ts'
+import { type Iova, iova, type PhysAddr } from '../abi/brands.ts'
 import type { DmaFollower } from '../engine/dma-changes.ts'
 import type { Domain, IommuDevice } from '../engine/iommu-driver.ts'
 import type { Bar, MsixTable, PciIdentity, PciModel, PciServices } from '../vfio/pci/pci-model.ts'
@@ -15,13 +15,15 @@ import {
   FrameAnswer,
   frameSlot,
   INTERRUPT_KINDS,
+  MAX_REPORTS,
   MAX_VECTORS,
+  REPORT_NUMBERS,
   REQUEST_NUMBERS,
   RequestKind,
   TRANSFER_BYTES,
 } from './device-worker-words.ts'
+import { placeOfFrame } from './frame-place.ts'
 import { EFD_CLOEXEC, EFD_NONBLOCK } from './kernel.ts'
-import { MemoryObject } from './page-objects.ts'
 import type { Sys } from './sys.ts'
 import { WorkerBar } from './worker-bar.ts'
 import { WorkerHold } from './worker-hold.ts'
@@ -58,6 +60,7 @@ export class DeviceWorker implements PciModel, DmaFollower {
   readonly #hold: WorkerHold
   readonly #bar: WorkerBar
   readonly #numbers: Float64Array
+  readonly #reports = new Float64Array(new SharedArrayBuffer(8 * REPORT_NUMBERS * MAX_REPORTS))
   readonly #data: Uint8Array
   readonly #shares: DeviceWorkerShares
   #post: (message: unknown) => void
@@ -84,6 +87,7 @@ export class DeviceWorker implements PciModel, DmaFollower {
       words: this.#words,
       frameSlots: this.#frameSlots,
       request,
+      reports: this.#reports.buffer,
       attention: this.attention,
       bar: this.#bar.home,
     }
@@ -96,6 +100,9 @@ export class DeviceWorker implements PciModel, DmaFollower {
     this.#services = services
     this.#unfollow = services.direct.follow(this)
     Atomics.add(this.#words, DeviceWord.TRANSLATION, 1)
+    // While it was closed nobody told of frames that were given up.
+    Atomics.add(this.#words, DeviceWord.MOVED, 1)
+    Atomics.store(this.#words, DeviceWord.OBSERVED, services.direct.observed ? 1 : 0)
     this.commandChanged()
     this.interruptsChanged()
   }
@@ -192,10 +199,22 @@ export class DeviceWorker implements PciModel, DmaFollower {
   /** `attention` is readable: answers what was asked. */
   serve(): void {
     this.#sys.call('read', this.attention, this.#sys.scratch.address, 8)
+    this.#passReports()
     if (Atomics.load(this.#words, DeviceWord.ASKED) !== 1) return
     this.#answer()
     Atomics.store(this.#words, DeviceWord.ASKED, 0)
     Atomics.notify(this.#words, DeviceWord.ASKED)
+  }
+
+  #passReports(): void {
+    const words = this.#words
+    const written = Atomics.load(words, DeviceWord.REPORTS_WRITTEN)
+    for (let read = Atomics.load(words, DeviceWord.REPORTS_READ); read !== written; read++) {
+      const at = (read % MAX_REPORTS) * REPORT_NUMBERS
+      const [page = 0, offset = 0, length = 0, write] = this.#reports.subarray(at, at + 4)
+      this.#services?.direct.moved(addressOf(page, offset), length, write === 1)
+    }
+    Atomics.store(words, DeviceWord.REPORTS_READ, written)
   }
 
   #answer(): void {
@@ -239,32 +258,26 @@ export class DeviceWorker implements PciModel, DmaFollower {
 
   #placeFrame({ direct }: PciServices, frame: number): void {
     const extent = direct.extentAt((BigInt(frame) << 12n) as PhysAddr)
-    const object = extent?.object.behind ?? extent?.object
-    if (extent === undefined || !(object instanceof MemoryObject)) return
-    const { contiguity, count, firstPage } = extent
-    const inExtent = frame - extent.frame
-    const inBlock = inExtent % (2 * contiguity)
-    const page = ((inExtent - inBlock) / (2 * contiguity)) * contiguity + inBlock
-    if (inBlock >= contiguity || page >= count) return
-    const place = object.place(firstPage + page)
+    const place = extent && placeOfFrame(extent, frame)
     if (place === undefined) return
-    const from = Math.max(0, place.firstPage - firstPage)
-    const to = Math.min(count, place.endPage - firstPage)
-    this.#numbers[FrameAnswer.EXTENT] = extent.frame
-    this.#numbers[FrameAnswer.CONTIGUITY] = contiguity
-    this.#numbers[FrameAnswer.FIRST_PAGE] = from
-    this.#numbers[FrameAnswer.PAGES] = to - from
+    this.#numbers[FrameAnswer.EXTENT] = place.extent
+    this.#numbers[FrameAnswer.CONTIGUITY] = place.contiguity
+    this.#numbers[FrameAnswer.FIRST_PAGE] = place.firstPage
+    this.#numbers[FrameAnswer.PAGES] = place.pages
     this.#numbers[FrameAnswer.DESCRIPTOR] = place.descriptor
-    this.#numbers[FrameAnswer.ADDRESS] = place.address + (firstPage + from - place.firstPage) * 4096
+    this.#numbers[FrameAnswer.ADDRESS] = place.address
     this.#numbers[FrameAnswer.PROCESS] = place.process
-    this.#numbers[FrameAnswer.GIVEN] = Atomics.load(this.#frameSlots, frameSlot(extent.frame))
+    this.#numbers[FrameAnswer.GIVEN] = Atomics.load(this.#frameSlots, frameSlot(place.extent))
   }
 
   #transfer(page: number, offset: number, length: number, write: boolean): boolean {
     const dma = this.#services?.dma
     if (dma === undefined) return false
-    const at = iova(BigInt(page) * 4096n + BigInt(offset))
+    const at = addressOf(page, offset)
     const bytes = this.#data.subarray(0, length)
     return write ? dma.write(at, bytes) : dma.read(at, bytes)
   }
 }
+
+const addressOf = (page: number, offset: number): Iova =>
+  iova(BigInt(page) * 4096n + BigInt(offset))

@@ -7,6 +7,7 @@ import { WorkerInterrupts } from './worker-interrupts.ts'
 import { type WorkedModel, workForever } from './worker-loop.ts'
 import { type Walker, WorkerMemory } from './worker-memory.ts'
 import { WorkerRegisters } from './worker-registers.ts'
+import { WorkerReports } from './worker-reports.ts'
 import { WorkerRequests } from './worker-requests.ts'
 
 export interface WorkerParts {
@@ -32,7 +33,8 @@ export const startDeviceWork = (sys: Sys, shares: DeviceWorkerShares, work: Devi
   const requests = new WorkerRequests(sys, gate, shares)
   const frames = new WorkerFrames(shares.words, shares.frameSlots, requests)
   const registers = new WorkerRegisters(sys, gate, shares.bar)
-  const memory = new WorkerMemory(sys, gate, frames, requests, () =>
+  const reports = new WorkerReports(sys, shares.words, shares.reports, shares.attention)
+  const memory = new WorkerMemory(sys, gate, frames, requests, reports, () =>
     requests.ask(RequestKind.TABLE)[0] === 1 ? work.table() : undefined,
   )
   const interrupts = new WorkerInterrupts(sys, gate, requests)

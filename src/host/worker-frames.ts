@@ -1,18 +1,11 @@
 /** Where frames are, as far as the worker has asked. What was told is good until the extent is given up or memory moves. */
 import { IntervalMap } from '../engine/interval-map.ts'
 import { DeviceWord, FrameAnswer, frameSlot, RequestKind } from './device-worker-words.ts'
-import { PAGE_SIZE } from './kernel.ts'
+import { addressIn, type FramePlace, framesOf } from './frame-place.ts'
 import type { WorkerRequests } from './worker-requests.ts'
 
-export interface FramePlace {
-  readonly extent: number
-  readonly contiguity: number
-  readonly firstPage: number
-  readonly pages: number
-  readonly descriptor: number
-  readonly address: number
-  readonly process: number
-  /** Of the slot of the extent, when it was told. */
+/** With what the slot of its extent counted when it was told. */
+interface ToldPlace extends FramePlace {
   readonly given: number
 }
 
@@ -20,11 +13,11 @@ export class WorkerFrames {
   readonly #words: Int32Array
   readonly #slots: Int32Array
   readonly #requests: WorkerRequests
-  #places = new IntervalMap<FramePlace>()
+  #places = new IntervalMap<ToldPlace>()
   #moved = 0
-  #last: FramePlace | undefined
+  #last: ToldPlace | undefined
   /** Found good since `look`. */
-  #good: FramePlace | undefined
+  #good: ToldPlace | undefined
 
   constructor(words: Int32Array, slots: Int32Array, requests: WorkerRequests) {
     this.#words = words
@@ -57,7 +50,7 @@ export class WorkerFrames {
     return found
   }
 
-  #isGood(place: FramePlace): boolean {
+  #isGood(place: ToldPlace): boolean {
     if (place === this.#good) return true
     if (Atomics.load(this.#slots, frameSlot(place.extent)) !== place.given) return false
     this.#good = place
@@ -75,7 +68,7 @@ export class WorkerFrames {
     const extent = number(FrameAnswer.EXTENT)
     const contiguity = number(FrameAnswer.CONTIGUITY)
     const firstPage = number(FrameAnswer.FIRST_PAGE)
-    const place: FramePlace = {
+    const place: ToldPlace = {
       extent,
       contiguity,
       firstPage,
@@ -85,26 +78,9 @@ export class WorkerFrames {
       process: number(FrameAnswer.PROCESS),
       given: number(FrameAnswer.GIVEN),
     }
-    const start = frameOf(place, firstPage)
-    const end = frameOf(place, firstPage + pages - 1) + 1
+    const { start, end } = framesOf(place)
     for (const other of this.#places.overlapping(start, end)) this.#places.delete(other.start)
     this.#places.insert(start, end, place)
     return true
   }
-}
-
-const frameOf = ({ extent, contiguity }: FramePlace, page: number): number => {
-  const inBlock = page % contiguity
-  return extent + (page - inBlock) * 2 + inBlock
-}
-
-/** Where the frame begins in the memory of the place, if it is one of its. */
-export const addressIn = (place: FramePlace, frame: number): number | undefined => {
-  const inExtent = frame - place.extent
-  if (inExtent < 0) return undefined
-  const { contiguity } = place
-  const inBlock = inExtent % (2 * contiguity)
-  if (inBlock >= contiguity) return undefined
-  const page = ((inExtent - inBlock) / (2 * contiguity)) * contiguity + inBlock - place.firstPage
-  return page >= 0 && page < place.pages ? place.address + page * PAGE_SIZE : undefined
 }

@@ -4,10 +4,12 @@
  * the access in the engine's way and reports it.
  */
 import { DeviceWord, RequestKind, TRANSFER_BYTES } from './device-worker-words.ts'
+import { addressIn, type FramePlace } from './frame-place.ts'
 import { PAGE_SIZE } from './kernel.ts'
 import type { Block, Sys } from './sys.ts'
-import { addressIn, type FramePlace, type WorkerFrames } from './worker-frames.ts'
+import type { WorkerFrames } from './worker-frames.ts'
 import type { WorkerGate } from './worker-gate.ts'
+import type { WorkerReports } from './worker-reports.ts'
 import type { WorkerRequests } from './worker-requests.ts'
 
 /** Walks a table of 4 KiB pages; what was found stands in the fields. */
@@ -37,6 +39,7 @@ export class WorkerMemory {
   readonly #gate: WorkerGate
   readonly #frames: WorkerFrames
   readonly #requests: WorkerRequests
+  readonly #reports: WorkerReports
   /** The table that DMA goes through now; undefined where there is no single one. */
   readonly #table: () => Walker | undefined
   readonly #staging: Block
@@ -56,12 +59,14 @@ export class WorkerMemory {
     gate: WorkerGate,
     frames: WorkerFrames,
     requests: WorkerRequests,
+    reports: WorkerReports,
     table: () => Walker | undefined,
   ) {
     this.#sys = sys
     this.#gate = gate
     this.#frames = frames
     this.#requests = requests
+    this.#reports = reports
     this.#table = table
     this.#staging = this.#block(STAGING)
     this.#vectors = sys.alloc(32)
@@ -127,7 +132,10 @@ export class WorkerMemory {
       if (found === 'unknown' && lessons++ < MAX_LESSONS && this.#frames.learn(this.#run.frame))
         continue
       if (found === 'found' && this.#moveRun(address + done, write)) {
-        done += this.#run.length
+        const { length: moved } = this.#run
+        const within = position & (PAGE_SIZE - 1)
+        this.#reports.moved(page + Math.floor(position / PAGE_SIZE), within, moved, write)
+        done += moved
         continue
       }
       const part =

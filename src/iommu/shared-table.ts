@@ -12,6 +12,9 @@ import { TableDomain } from './table-domain.ts'
 import type { TableFormat } from './table-format.ts'
 import { TableWalker, type WalkableTable } from './table-walker.ts'
 
+/** Devices reckon in pages of 4 KiB; tables of other pages are left to the engine. */
+const PAGE_SHIFT = 12
+
 export type SharedTable = Omit<WalkableTable, 'format'> & {
   readonly format: string
   readonly outputBits: number
@@ -25,7 +28,7 @@ export type SharedTable = Omit<WalkableTable, 'format'> & {
 export const sharedTable = (domain: Domain, device: IommuDevice): SharedTable | undefined => {
   if (!(domain instanceof TableDomain)) return undefined
   const walkable = domain.walkableBy(device)
-  if (walkable === undefined) return undefined
+  if (walkable === undefined || walkable.format.granuleShift !== PAGE_SHIFT) return undefined
   const { format, segments, ...rest } = walkable
   return {
     ...rest,

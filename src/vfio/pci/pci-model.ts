@@ -77,6 +77,9 @@ export interface PciDirectAccess {
    * undefined where only `message` knows what becomes of it.
    */
   descriptorOf(vector: number): number | undefined
+  /** Somebody watches: then `moved` is to be called for a sample of what the thread does. */
+  readonly observed: boolean
+  moved(iova: Iova, length: number, write: boolean): void
   /** The thread made a mistake of its own: `where`, and what came of it, for people. */
   failed(where: string, message: string): void
 }

@@ -241,7 +241,7 @@ export class VfioPci implements VfioDriver {
     return {
       dma: dmaOf(),
       dmaWithPasid: dmaOf,
-      direct: this.#directAccess(),
+      direct: this.#directAccess(new DmaPort(this.#machine, this.#device)),
       get busMaster() {
         return master()
       },
@@ -262,7 +262,7 @@ export class VfioPci implements VfioDriver {
     }
   }
 
-  #directAccess(): PciDirectAccess {
+  #directAccess(dma: DmaPort): PciDirectAccess {
     const machine = this.#machine
     const device = this.#device
     const interrupts = this.#interrupts
@@ -274,6 +274,10 @@ export class VfioPci implements VfioDriver {
       extentAt: (phys) => machine.frames.extentAt(phys),
       follow: (follower) => machine.dma.follow(follower),
       descriptorOf: (vector) => interrupts.msix.descriptorOf(vector),
+      get observed() {
+        return machine.observer !== undefined
+      },
+      moved: (iova, length, write) => dma.moved(iova, length, write),
       failed: (where, message) =>
         machine.observer?.event({
           type: 'device-failed',
