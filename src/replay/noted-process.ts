@@ -65,6 +65,7 @@ export class NotedProcess implements Process {
   readonly #things: NotedThings
   readonly #said = new Map<string, unknown>()
   #space: NotedSpace | undefined
+  #introduced = false
 
   constructor(things: NotedThings, inner: Process, number: number) {
     this.#things = things
@@ -78,6 +79,8 @@ export class NotedProcess implements Process {
 
   /** Says which process it is, once. Only within an entry. */
   introduce(): void {
+    if (this.#introduced) return
+    this.#introduced = true
     this.#fact('pid', this.inner.pid)
   }
 

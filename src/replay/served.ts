@@ -160,7 +160,7 @@ export const bytesOf = (content: Content): Uint8Array =>
   typeof content === 'number' ? new Uint8Array(Math.abs(content)) : content
 
 const isZero = (bytes: Uint8Array): boolean => {
-  for (const byte of bytes) if (byte !== 0) return false
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false
   return true
 }
 

@@ -5,6 +5,9 @@ const encoder = new TextEncoder()
 /** Strings up to this length are written letter by letter, which is faster than a TextEncoder. */
 const SHORT = 64
 
+/** As many bytes are copied one by one. */
+const FEW = 160
+
 export class ByteBuffer {
   bytes: Uint8Array
   view: DataView
@@ -67,17 +70,23 @@ export class ByteBuffer {
 
   /** Everything that is in another one. */
   append(other: ByteBuffer): void {
-    this.reserve(other.length)
-    this.bytes.set(other.bytes.subarray(0, other.length), this.length)
-    this.length += other.length
+    this.#copy(other.bytes, other.length)
   }
 
   /** With its length in front. */
   block(bytes: Uint8Array): void {
     this.varint(bytes.length)
-    this.reserve(bytes.length)
-    this.bytes.set(bytes, this.length)
-    this.length += bytes.length
+    this.#copy(bytes, bytes.length)
+  }
+
+  /** The first `count` bytes of `from`. */
+  #copy(from: Uint8Array, count: number): void {
+    this.reserve(count)
+    const { bytes, length } = this
+    if (count > FEW) bytes.set(count === from.length ? from : from.subarray(0, count), length)
+    // Structures are short: a call of the runtime would take longer.
+    else for (let i = 0; i < count; i++) bytes[length + i] = from[i] ?? 0
+    this.length = length + count
   }
 
   /** UTF-8, with its length in front. */
