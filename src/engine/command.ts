@@ -1,7 +1,7 @@
 /** How an iommufd ioctl travels from its request number to its handler and back (01 §4). */
 import type { UserVa } from '../abi/brands.ts'
 import type { IommufdCommand } from '../abi/ioctl.ts'
-import type { DecodedFields, Fields } from '../abi/layout.ts'
+import type { DecodedFields, Fields, Struct } from '../abi/layout.ts'
 import type { Context } from './context.ts'
 import type { Call } from './ports.ts'
 import { Refusal, type Result, reasonKind, refuse } from './reason.ts'
@@ -105,28 +105,53 @@ export const command = <F extends Fields>(
 ): Command => ({
   // The table keeps commands of every structure side by side.
   ioctl: ioctl as unknown as IommufdCommand,
-  run: (context, call, argument, bytes) => {
-    let probed = false
-    const result = handler({
-      context,
-      call,
-      args: ioctl.struct.decode(bytes),
-      argument,
-      respond: (changed) => {
-        if (changed !== undefined) ioctl.struct.encode(changed, bytes)
-        context.machine.callOutput = bytes
-        if (!probed) return copyToUser(call, argument, bytes)
-        call.memory.write(argument, bytes)
-      },
-      probe: () => {
-        const refusal = copyToUser(call, argument, bytes)
-        probed = !(refusal instanceof Refusal)
-        return refusal
-      },
-    })
-    return result ?? 0
-  },
+  run: (context, call, argument, bytes) =>
+    handler(new ServedRequest(ioctl.struct, context, call, argument, bytes)) ?? 0,
 })
+
+/** Handlers take its members apart, and most use only some of them: what few use is made when it is asked for. */
+class ServedRequest<F extends Fields> implements Request<F> {
+  readonly context: Context
+  readonly call: Call
+  readonly args: DecodedFields<F>
+  readonly argument: UserVa
+  readonly #struct: Struct<F>
+  readonly #bytes: Uint8Array
+  #probed = false
+
+  constructor(
+    struct: Struct<F>,
+    context: Context,
+    call: Call,
+    argument: UserVa,
+    bytes: Uint8Array,
+  ) {
+    this.context = context
+    this.call = call
+    this.args = struct.decode(bytes)
+    this.argument = argument
+    this.#struct = struct
+    this.#bytes = bytes
+  }
+
+  get respond(): Request<F>['respond'] {
+    return (changed) => {
+      const bytes = this.#bytes
+      if (changed !== undefined) this.#struct.encode(changed, bytes)
+      this.context.machine.callOutput = bytes
+      if (!this.#probed) return copyToUser(this.call, this.argument, bytes)
+      this.call.memory.write(this.argument, bytes)
+    }
+  }
+
+  get probe(): Request<F>['probe'] {
+    return () => {
+      const refusal = copyToUser(this.call, this.argument, this.#bytes)
+      this.#probed = !(refusal instanceof Refusal)
+      return refusal
+    }
+  }
+}
 
 /** Writes all bytes or refuses with EFAULT; a prefix may have been written then, as on Linux. */
 export const copyToUser = (call: Call, to: UserVa, bytes: Uint8Array): Result<void> => {

@@ -70,8 +70,9 @@ export const option = command(IOMMU_OPTION, ({ context, call, args, argument }) 
         ? largePages(context, call, args)
         : refuse(UnknownOption, { option: args.option_id })
   if (value instanceof Refusal) return value
+  // Every option is 0 or 1.
   const bytes = new Uint8Array(VALUE.size)
-  new DataView(bytes.buffer).setBigUint64(0, value, true)
+  bytes[0] = Number(value)
   // Within the structure that was just read.
   const at = (argument + BigInt(VALUE.offset)) as UserVa
   // A SET that cannot write its value back has taken effect nevertheless (01 §8 check 4).

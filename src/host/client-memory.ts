@@ -18,6 +18,9 @@ const AHEAD = 256
 const FIRST = 64
 /** User addresses end here (5-level paging); beyond, numbers would not be exact. */
 const END_OF_USER = 1n << 56n
+const PAGE_BITS = 12n
+const PAGE_MASK = 0xfffn
+const PAGES_PER_4_GIB = 0x10_0000
 
 export type MemoryAccess = 'process_vm' | 'proc-mem'
 
@@ -26,7 +29,8 @@ export class ClientMemory implements UserMemory {
   readonly #window: Block
   readonly #local: Block
   readonly #remote: Block
-  readonly #remoteWords: BigUint64Array
+  /** 32 bits each. */
+  readonly #remoteWords: Uint32Array
   readonly access: MemoryAccess
   /** struct iovec of the first bytes of an argument: here, and there once its address is put in. */
   readonly first: { readonly here: Block; readonly there: Block }
@@ -50,7 +54,7 @@ export class ClientMemory implements UserMemory {
     this.first.here.view.setBigUint64(0, BigInt(this.#ahead.address), true)
     this.first.here.view.setBigUint64(8, BigInt(FIRST), true)
     this.first.there.view.setBigUint64(8, BigInt(FIRST), true)
-    this.#remoteWords = new BigUint64Array(this.#remote.bytes.buffer, 0, 2 * IOVECS)
+    this.#remoteWords = new Uint32Array(this.#remote.bytes.buffer, 0, 4 * IOVECS)
     this.#local.view.setBigUint64(0, BigInt(this.#window.address), true)
   }
 
@@ -112,6 +116,10 @@ export class ClientMemory implements UserMemory {
 
   write(address: UserVa, bytes: Uint8Array): number {
     this.#aheadKnown = 0
+    if (bytes.length <= WINDOW) {
+      this.#window.bytes.set(bytes)
+      return this.#move('process_vm_writev', address, bytes.length)
+    }
     for (let done = 0; done < bytes.length; ) {
       const part = Math.min(WINDOW, bytes.length - done)
       this.#window.bytes.set(bytes.subarray(done, done + part))
@@ -156,20 +164,7 @@ export class ClientMemory implements UserMemory {
     if (length === 0 || address >= END_OF_USER) return 0
     if (this.access === 'proc-mem') return this.#moveByFile(call, address, length)
     this.#local.view.setUint32(8, length, true)
-    // One element per page: an element that faults is not moved in part.
-    let at = address
-    let left = length
-    let elements = 0
-    let inPage = PAGE_SIZE - Number(address & BigInt(PAGE_SIZE - 1))
-    while (left > 0) {
-      const part = Math.min(left, inPage)
-      this.#remoteWords[2 * elements] = at
-      this.#remoteWords[2 * elements + 1] = BigInt(part)
-      elements += 1
-      left -= part
-      if (left > 0) at += BigInt(part)
-      inPage = PAGE_SIZE
-    }
+    const elements = this.#describe(address, length)
     const moved = this.#sys.call(
       call,
       this.#tid,
@@ -180,6 +175,26 @@ export class ClientMemory implements UserMemory {
       0,
     )
     return Math.max(moved, 0)
+  }
+
+  /** Fills `#remote`: one element per page, since an element that faults is not moved in part. */
+  #describe(address: bigint, length: number): number {
+    const words = this.#remoteWords
+    // The upper part as a number, so that no bigint is made per page: it is below 2^44.
+    const offset = Number(address & PAGE_MASK)
+    let page = Number(address >> PAGE_BITS)
+    let elements = 0
+    let from = offset
+    for (let left = length; left > 0; page++) {
+      const part = Math.min(left, PAGE_SIZE - from)
+      words[4 * elements] = (page % PAGES_PER_4_GIB) * PAGE_SIZE + from
+      words[4 * elements + 1] = page / PAGES_PER_4_GIB
+      words[4 * elements + 2] = part
+      elements += 1
+      left -= part
+      from = 0
+    }
+    return elements
   }
 
   /** Writes through the file ignore a page's write protection: the price of this way. */

@@ -5,13 +5,11 @@
 import type { HeldEventfd } from '../engine/ports.ts'
 import type { EventfdAccess } from './eventfd-access.ts'
 import { eventfdId, eventfdsOf } from './eventfd-ids.ts'
+import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL } from './kernel.ts'
 import { MadeEventfds } from './made-eventfds.ts'
 import type { Sys } from './sys.ts'
 
 const EPOLLIN = 1
-const EPOLL_CTL_ADD = 1
-const EPOLL_CTL_DEL = 2
-const EPOLL_CLOEXEC = 0x80000
 const EPOLLET = 0x8000_0000
 const POLLOUT = 4
 const MOST_AT_ONCE = 32

@@ -52,6 +52,9 @@ export const IN_CLOEXEC = 0o2000000
 export const IN_CLOSE = 0x18
 export const EFD_CLOEXEC = 0o2000000
 export const EFD_NONBLOCK = 0o4000
+export const EPOLL_CLOEXEC = 0o2000000
+export const EPOLL_CTL_ADD = 1
+export const EPOLL_CTL_DEL = 2
 export const TFD_CLOEXEC = 0o2000000
 export const TFD_NONBLOCK = 0o4000
 

@@ -101,8 +101,13 @@ export class Streak {
 
   /** Something else happens. If the client has closed its descriptors, this is the last close. */
   letGo(): void {
+    this.pause()
+    this.#length = 0
+  }
+
+  /** Nothing happens: the same, but the next call may go on with the streak. */
+  pause(): void {
     if (this.#held !== undefined) this.#sys.call('close', this.#held.held)
     this.#held = undefined
-    this.#length = 0
   }
 }

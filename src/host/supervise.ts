@@ -127,13 +127,12 @@ const letGoOf = (fd: number): void => {
   if (fd <= 2) openSync('/dev/null', fd === 0 ? 'r' : 'w')
 }
 
-// What is polled (turn.ts).
-const LISTENER = 0
-const INOTIFY = 1
-const WAKE = 2
-const CONTROL = 3
-const EVENTFDS = 4
-const MOMENT = 5
+// What is waited for beside the listener (turn.ts).
+const INOTIFY = 0
+const WAKE = 1
+const CONTROL = 2
+const EVENTFDS = 3
+const MOMENT = 4
 
 class Supervisor {
   readonly #server: Server
@@ -183,9 +182,11 @@ class Supervisor {
       turn.follow(streak.held)
       const arrival = turn.next(this.#untilNextTimer())
       if (arrival === 'look') {
-        if (turn.ready(INOTIFY) !== 0) files.drain()
-        if (turn.ready(MOMENT) !== 0 && streak.isOver()) releaseClosed(this.#server)
-        const listener = turn.ready(LISTENER)
+        if (turn.ready(MOMENT) !== 0 && streak.isOver()) {
+          streak.pause()
+          files.drain()
+        } else if (turn.ready(INOTIFY) !== 0) files.drain()
+        const { listener } = turn
         if ((listener & POLLIN) !== 0) {
           if (notifications.receive()) serve(this.#server, table, false, report)
         } else if ((listener & (POLLHUP | POLLERR)) !== 0) break

@@ -5,7 +5,14 @@
  * read.
  */
 import type { ClientMemory } from './client-memory.ts'
-import { POLLIN, SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND } from './kernel.ts'
+import {
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  POLLIN,
+  SECCOMP_IOCTL_NOTIF_RECV,
+  SECCOMP_IOCTL_NOTIF_SEND,
+} from './kernel.ts'
 import { Notif, type Notifications } from './notifications.ts'
 import { type Held, KCMP_FILE } from './streak.ts'
 import type { Block, Sys } from './sys.ts'
@@ -38,8 +45,12 @@ export type Arrival = 'look' | 'nothing' | 'call' | 'goes-on'
 export class Turn {
   readonly #notifications: Notifications
   readonly #memory: ClientMemory
-  readonly #polled: Block
-  readonly #count: number
+  readonly #sys: Sys
+  /** The listener, and an epoll of the others: one descriptor is waited for more cheaply than many. */
+  readonly #waitedFor: Block
+  readonly #others: Block
+  readonly #othersCount: number
+  readonly #epoll: number
   readonly #sequence: Sequence
   #followed: Held | undefined
 
@@ -50,17 +61,14 @@ export class Turn {
     memory: ClientMemory,
     others: readonly number[],
   ) {
+    this.#sys = sys
     this.#notifications = notifications
     this.#memory = memory
-    const { listener } = notifications
+    this.#othersCount = others.length
+    this.#others = pollfds(sys, others)
     // The listener first: what else is ready is then looked at after it (supervise.ts).
-    const polled = [listener, ...others]
-    this.#count = polled.length
-    this.#polled = sys.alloc(POLLFD_SIZE * polled.length)
-    for (const [i, fd] of polled.entries()) {
-      this.#polled.view.setInt32(POLLFD_SIZE * i, fd, true)
-      this.#polled.view.setInt16(POLLFD_SIZE * i + 4, POLLIN, true)
-    }
+    this.#epoll = epollOf(sys, others)
+    this.#waitedFor = pollfds(sys, [notifications.listener, this.#epoll])
     this.#sequence = sys.sequence(END, (table) => this.#steps(sys, table))
     this.follow(undefined)
   }
@@ -74,10 +82,10 @@ export class Turn {
     return [
       // ENOENT: the caller has been killed. Nobody waits for the answer then.
       { call: 'ioctl', args: [listener, SECCOMP_IOCTL_NOTIF_SEND, response.address] },
-      { call: 'ppoll', args: [this.#polled.address, this.#count, 0, 0, 8] },
+      { call: 'ppoll', args: [this.#waitedFor.address, 2, 0, 0, 8] },
       { expect: resultOf(table, WAIT), mask: ALL, is: 1n },
       {
-        expect: { block: this.#polled, offset: 0 },
+        expect: { block: this.#waitedFor, offset: 0 },
         mask: 0xffffn << 48n,
         is: BigInt(POLLIN) << 48n,
       },
@@ -120,8 +128,7 @@ export class Turn {
     sequence.set(WAIT, 2, timeout)
     const stopped = sequence.run(notifications.takeAnswer() ? SEND : WAIT)
     if (stopped <= LISTENER_ALONE) {
-      // Interrupted by a signal: what was ready before says nothing.
-      if (sequence.result(WAIT) < 0) this.#nothingReady()
+      this.#lookAtOthers(sequence.result(WAIT))
       return 'look'
     }
     if (stopped === RECEIVE) return 'nothing'
@@ -131,17 +138,52 @@ export class Turn {
     return 'goes-on'
   }
 
-  /** POLL* bits of a descriptor polled; 0 is the listener, 1 the first of the others. */
+  /** POLL* bits of the listener. */
+  get listener(): number {
+    return readiness(this.#waitedFor, 0)
+  }
+
+  /** The same of the others, by their index. */
   ready(index: number): number {
-    return this.#polled.view.getInt16(POLLFD_SIZE * index + 6, true)
+    return readiness(this.#others, index)
   }
 
   /** It is polled no more. */
   forget(index: number): void {
-    this.#polled.view.setInt32(POLLFD_SIZE * index, -1, true)
+    const fd = this.#others.view.getInt32(POLLFD_SIZE * index, true)
+    this.#sys.call('epoll_ctl', this.#epoll, EPOLL_CTL_DEL, fd)
+    this.#others.view.setInt32(POLLFD_SIZE * index, -1, true)
   }
 
-  #nothingReady(): void {
-    for (let i = 0; i < this.#count; i++) this.#polled.view.setInt16(POLLFD_SIZE * i + 6, 0, true)
+  #lookAtOthers(waited: number): void {
+    const { scratch } = this.#sys
+    // Interrupted by a signal: what was ready before says nothing.
+    if (waited < 0) this.#waitedFor.view.setInt32(4, POLLIN, true)
+    scratch.bytes.fill(0, 0, 16)
+    this.#sys.call('ppoll', this.#others.address, this.#othersCount, scratch.address, 0, 8)
   }
+}
+
+const pollfds = (sys: Sys, fds: readonly number[]): Block => {
+  const block = sys.alloc(POLLFD_SIZE * fds.length)
+  for (const [i, fd] of fds.entries()) {
+    block.view.setInt32(POLLFD_SIZE * i, fd, true)
+    block.view.setInt16(POLLFD_SIZE * i + 4, POLLIN, true)
+  }
+  return block
+}
+
+const readiness = ({ view }: Block, index: number): number =>
+  view.getInt16(POLLFD_SIZE * index + 6, true)
+
+/** Readable when one of these is. */
+const epollOf = (sys: Sys, fds: readonly number[]): number => {
+  const epoll = sys.call('epoll_create1', EPOLL_CLOEXEC)
+  const { view, address } = sys.scratch
+  view.setUint32(0, POLLIN, true)
+  for (const fd of fds) {
+    const result = sys.call('epoll_ctl', epoll, EPOLL_CTL_ADD, fd, address)
+    if (result < 0) throw new Error(`epoll_ctl failed with errno ${-result}`)
+  }
+  return epoll
 }
