@@ -24,6 +24,20 @@ export interface PagePlace {
   readonly process: number
 }
 
+/** Pages read at once to be saved. */
+const AT_ONCE = 256
+/** Stands for every saved page that has nothing in it, as most have. */
+const ZEROS = new Uint8Array(PAGE_SIZE)
+
+const isZero = (bytes: Uint8Array): boolean =>
+  Buffer.compare(bytes, ZEROS.subarray(0, bytes.length)) === 0
+
+const withBytes = (bytes: Uint8Array, at: number): Uint8Array => {
+  const page = new Uint8Array(PAGE_SIZE)
+  page.set(bytes, at)
+  return page
+}
+
 export class MemoryObject implements PageObject {
   readonly name: string
   readonly contiguity: number
@@ -81,10 +95,21 @@ export class MemoryObject implements PageObject {
   /** Keeps the present content of the held pages in [start, end). */
   save(start: number, end: number): void {
     for (const [from, to] of this.heldWithin(start, end))
-      for (let page = from; page < to; page++) {
-        const bytes = new Uint8Array(PAGE_SIZE)
-        if (!this.#saved.has(page) && this.read(page, 0, bytes)) this.#saved.set(page, bytes)
-      }
+      for (let page = from; page < to; page += AT_ONCE)
+        this.#savePages(page, Math.min(to, page + AT_ONCE))
+  }
+
+  #savePages(from: number, to: number): void {
+    const bytes = new Uint8Array((to - from) * PAGE_SIZE)
+    let isSaved = false
+    for (let page = from; page < to && !isSaved; page++) isSaved = this.#saved.has(page)
+    const inOnePiece = !isSaved && this.#reach(from, (reach) => reach.read(from, 0, bytes))
+    for (let page = from; page < to; page++) {
+      const start = (page - from) * PAGE_SIZE
+      const content = bytes.subarray(start, start + PAGE_SIZE)
+      if (inOnePiece || (!this.#saved.has(page) && this.read(page, 0, content)))
+        this.#saved.set(page, isZero(content) ? ZEROS : content.slice())
+    }
   }
 
   /** What was saved is not needed: the memory lives on. */
@@ -121,7 +146,8 @@ export class MemoryObject implements PageObject {
       const saved = this.#saved.get(at)
       const part = bytes.subarray(from, to)
       if (saved === undefined) return this.#reach(at, (reach) => reach.write(at, within, part))
-      saved.set(part, within)
+      if (saved !== ZEROS) saved.set(part, within)
+      else if (!isZero(part)) this.#saved.set(at, withBytes(part, within))
       return true
     })
   }
