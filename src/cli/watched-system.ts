@@ -31,7 +31,9 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
   const recording =
     config.record === null ? undefined : recordingFile(config.record, config, timers)
   const observer = observers(trace, doctor?.observer, recording?.writer)
-  const stamper = observer && new Stamper(observer)
+  // The doctor asks for no times, and to take them costs as much as all else at an event.
+  const isTimed = trace !== undefined || recording !== undefined
+  const stamper = observer && new Stamper(observer, isTimed)
   const world = recording?.world
   const time = world?.timers(timers) ?? timers
   const { machine, pci } = await simulatedMachine(config, time, stamper)
@@ -92,16 +94,18 @@ const failureCountdown = (nth: number | null): HostedSystem['fails'] => {
 /** Adds to events what only the host knows: the time, and the descriptor. */
 class Stamper implements Observer {
   readonly #observer: Observer
+  readonly #isTimed: boolean
   readonly #began = performance.now()
   #call: { readonly fd: number } = { fd: -1 }
   #arrived = 0
 
-  constructor(observer: Observer) {
+  constructor(observer: Observer, isTimed: boolean) {
     this.#observer = observer
+    this.#isTimed = isTimed
   }
 
   event(event: EngineEvent): void {
-    this.#observer.event(event, this.#stamp(event))
+    this.#observer.event(event, this.#isTimed ? this.#stamp(event) : undefined)
   }
 
   /** The machine numbers calls, also those that the engine does not see. */
@@ -112,7 +116,7 @@ class Stamper implements Observer {
         machine.callArrives()
         world?.callBegins()
         this.#call = call
-        this.#arrived = performance.now()
+        if (this.#isTimed) this.#arrived = performance.now()
       },
       ends: () => {
         machine.callEnds()
