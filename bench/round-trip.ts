@@ -50,7 +50,7 @@ const rounds = (floor: string, client: string): Rounds | string => {
   for (let round = 0; round < ROUNDS; round++) {
     const least = timed(floor, [client, CALLS])
     if (typeof least === 'string') return `the least supervisor failed: ${least}`
-    const ours = timed(process.execPath, [command, 'run', '--', client, CALLS])
+    const ours = timed(command, ['run', '--', client, CALLS])
     if (typeof ours === 'string') return `the client failed under run: ${ours}`
     found.floor.push(least)
     found.run.push(ours)

@@ -19,7 +19,7 @@ export const benchStartUp = (): Report[] => {
   const under: number[] = []
   const node: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
-    const took = seconds(process.execPath, [command, 'run', '--', 'true'])
+    const took = seconds(command, ['run', '--', 'true'])
     if (took === undefined)
       return [{ title: TITLE, skipped: '`iommufd-user run -- true` fails on this machine' }]
     under.push(took)

@@ -55,6 +55,25 @@ show(states=states + [again()])
     expect(found['states']).toEqual(['free', 'ENOTTY', 'free', 'free'])
   })
 
+  test('an argument in memory that is not there is noticed, also after many that were', async () => {
+    const found = await shown(`
+iommu = os.open('/dev/iommu', os.O_RDWR)
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]
+def alloc(address):
+    return 0 if libc.ioctl(iommu, IOAS_ALLOC, address) == 0 else errno.errorcode[ctypes.get_errno()]
+for _ in range(20): ioas(iommu)
+pages = mmap.mmap(-1, 8192)
+start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+libc.munmap(ctypes.c_void_p(start + 4096), ctypes.c_size_t(4096))
+pages[4084:4096] = struct.pack('=III', 12, 0, 0)
+states = [ioas(iommu), alloc(8), ioas(iommu), alloc(start + 4096)]
+states += [alloc(start + 4084), struct.unpack('=I', pages[4092:4096])[0], alloc(8)]
+show(states=states)
+`)
+    expect(found['states']).toEqual([21, 'EFAULT', 22, 'EFAULT', 0, 23, 'EFAULT'])
+  })
+
   test('dup2 over it closes it', async () => {
     const found = await shown(
       `${GROUP}
