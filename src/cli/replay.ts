@@ -4,7 +4,7 @@ import type { Machine } from '../engine/machine.ts'
 import { type Difference, differenceText } from '../replay/difference.ts'
 import { Replay } from '../replay/replay.ts'
 import { count, list } from '../watch/english.ts'
-import { RecordingError, type RecordingHeader } from '../watch/recording.ts'
+import { type RecordedMachine, RecordingError, type RecordingHeader } from '../watch/recording.ts'
 import { modelOf } from './device-models.ts'
 import { ExitStatus } from './exit-status.ts'
 import { Output } from './output.ts'
@@ -30,15 +30,10 @@ export const replayCommand = async (file: string, options: ReplayOptions): Promi
   }
   const input = new RecordingInput(file, { served: true })
   const replay = new Replay(report)
-  let standIns = new Set<string>()
   let machine: Machine | undefined
   try {
     for (const item of input.items()) {
-      if (machine === undefined) {
-        machine = await machineOf(input.header, options, replay)
-        standIns = standInsOf(input.header)
-        replay.comparesReads = standIns.size === 0
-      }
+      machine ??= await machineOf(input.header, options, replay)
       replay.item(item, machine)
     }
   } catch (error) {
@@ -57,9 +52,9 @@ export const replayCommand = async (file: string, options: ReplayOptions): Promi
       ? `No difference in ${count(entries, 'entry', 'entries')} into the machine.${rest}\n`
       : `${different} of ${count(entries, 'entry', 'entries')} into the machine ended differently.${rest}\n`,
   )
-  if (standIns.size > 0)
+  if (replay.standIns.size > 0)
     output.write(
-      `What programs read of ${list([...standIns])} was not compared: that device is not run again.\n`,
+      `What ${list([...replay.standIns])} did was not compared, nor what programs read of devices: it is not run again.\n`,
     )
   output.flush()
   const { damage } = input
@@ -68,9 +63,9 @@ export const replayCommand = async (file: string, options: ReplayOptions): Promi
 }
 
 /** Models that are not run again. */
-const standInsOf = ({ machine }: RecordingHeader): Set<string> =>
+const standInsOf = ({ devices }: RecordedMachine): Set<string> =>
   new Set(
-    machine.devices
+    devices
       .map((spec) => modelOf(spec))
       .filter(({ hasStandIn }) => hasStandIn === true)
       .map(({ name }) => name),
@@ -80,18 +75,22 @@ const standInsOf = ({ machine }: RecordingHeader): Set<string> =>
 const machineOf = async (
   { machine: recorded }: RecordingHeader,
   { platform, container, compatIoas }: ReplayOptions,
-  { timers, observer }: Replay,
+  replay: Replay,
 ): Promise<Machine> => {
-  const { machine } = await simulatedMachine(
+  const { machine, pci } = await simulatedMachine(
     {
       ...recorded,
       platform: platform ?? recorded.platform,
       container: container ?? recorded.container,
       compatIoas: compatIoas ?? recorded.compatIoas,
     },
-    timers,
-    observer,
+    replay.timers,
+    replay.observer,
     { replays: true },
+  )
+  const models = standInsOf(recorded)
+  replay.standIns = new Set(
+    pci.functions.flatMap(({ pci: { model, bdf } }) => (models.has(model.name) ? [bdf] : [])),
   )
   return machine
 }

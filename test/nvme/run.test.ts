@@ -49,6 +49,21 @@ describe.skipIf(!RUNS[0] || !COMPILER[0])(`an NVMe device${unless(RUNS, COMPILER
     expect(file.subarray(0, 100 * 512).every((byte) => byte === 0)).toBe(true)
   })
 
+  test('a replay of its recording leaves the image alone', async () => {
+    const image = newImage('recorded.img')
+    const recording = scratchPath('recording')
+    const device = ['--device', `nvme:${image},addr=${BDF}`]
+    await iommufdUser(['run', `--record=${recording}`, ...device, client, BDF, 'basic'])
+    const written = readFileSync(image)
+    writeFileSync(image, 'something else')
+    const { status, stdout } = await iommufdUser(['replay', recording])
+    expect(stdout).toMatch(/^No difference in \d+ entries/)
+    expect(stdout).toContain(`What ${BDF} did was not compared`)
+    expect(status).toBe(0)
+    expect(readFileSync(image, 'utf8')).toBe('something else')
+    expect(written.some((byte) => byte !== 0)).toBe(true)
+  })
+
   /** What a step of the client prints. The findings of a run that is meant to go wrong are not looked at. */
   const step = async (name: string, image = newImage(`${name}.img`)): Promise<string> => {
     const device = ['--device', `nvme:${image},addr=${BDF}`]
