@@ -11,8 +11,8 @@ const LINGER = 0.1
 const SHORTEST = 0.05
 const LONGEST = 1
 /** When nothing has happened for long. */
-const LONG_IDLE = 1000
-const LONGEST_IDLE = 2.5
+const LONG_IDLE = 300
+const LONGEST_IDLE = 3
 const GROWTH = 1.25
 
 export interface WorkedModel {

@@ -211,9 +211,9 @@ static void trapped(void)
 			fail("CSTS");
 	if (pwrite(nvme_device, &tail, 4, 0x1000) != 4)
 		fail("doorbell");
-	for (double begin = now(); completion->id != 7 && now() - begin < 15;)
+	for (double begin = now(); (completion->status & 1) == 0 && now() - begin < 15;)
 		sched_yield();
-	printf("status %x completion %x vendor %x\n", status, completion->status, DATA[0] | DATA[1] << 8);
+	printf("status %x completion %x of %d vendor %x\n", status, completion->status, completion->id, DATA[0] | DATA[1] << 8);
 }
 
 /* The image becomes shorter while it is used. */
