@@ -32,6 +32,12 @@ export const effectText = (event: EngineEvent): string | undefined => {
       return `IOAS ${event.ioas} can be mapped in ${
         event.usable.length === 1 ? 'one range' : `${event.usable.length} ranges`
       }, aligned to ${hex(event.alignment)}.`
+    case 'memory-charged':
+      return `${event.pages} pages were charged to process ${event.pid}: ${event.charged} of ${event.limit} now.`
+    case 'memory-replaced':
+      return `Process ${event.pid} gave up its memory at ${hex(event.start)} (${byteCount(event.end - event.start)}, ${event.by}).`
+    case 'device-failed':
+      return `The model of ${event.device} made a mistake: ${event.message.split('\n')[0]}.`
     case 'process-changed':
       return `Process ${event.pid} owns the mappings of context ${event.context} now.`
     case 'access-attached':

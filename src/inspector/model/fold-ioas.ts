@@ -1,4 +1,5 @@
 /** What events do to one I/O address space. */
+import { userVa } from '../../abi/brands.ts'
 import type { EngineEvent } from '../../engine/events.ts'
 import type { AreaState, ContextState, HeatState, IoasState, PinState } from './moment.ts'
 import { type Range, withoutRange, withRange } from './range-set.ts'
@@ -38,10 +39,17 @@ export const foldAreas = (
         ...ioas,
         areas: areas
           .with(area.start, { ...area, last: event.after })
-          .with(next, { ...area, start: next }),
+          .with(next, secondPart(area, next)),
       }
     }
   }
+}
+
+const secondPart = (area: AreaState, start: bigint): AreaState => {
+  const { memory } = area
+  if (memory === undefined) return { ...area, start }
+  const address = userVa(memory.address + start - area.start)
+  return { ...area, start, memory: { ...memory, address } }
 }
 
 const mapped = (
@@ -49,7 +57,7 @@ const mapped = (
   context: ContextState,
   number: number,
 ): AreaState => {
-  const { source, readable, writable, call, copyOf } = event
+  const { source, readable, writable, call, copyOf, memory } = event
   const original =
     copyOf === undefined
       ? undefined
@@ -62,6 +70,7 @@ const mapped = (
     call,
     shared: original?.shared ?? number,
     ...(copyOf === undefined ? {} : { copyOf }),
+    ...(memory === undefined ? {} : { memory }),
   }
 }
 

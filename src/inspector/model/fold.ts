@@ -2,6 +2,7 @@
 import type { ObjectId } from '../../abi/brands.ts'
 import type { EngineEvent } from '../../engine/events.ts'
 import { foldAreas, foldDirtyRead, foldDma, foldPins } from './fold-ioas.ts'
+import { withGivenUp } from './given-up.ts'
 import {
   type Attachment,
   type ContextState,
@@ -55,6 +56,8 @@ export const fold = (moment: Moment, event: EngineEvent): Moment => {
       return changeIoas(moment, event.context, event.ioas, (ioas, context) =>
         foldDma(ioas, event, isTracking(context, ioas.id)),
       )
+    case 'memory-replaced':
+      return { ...moment, givenUp: withGivenUp(moment.givenUp, event) }
     case 'dirty-read': {
       const ioas = ioasOf(moment.contexts.get(event.context), event.hwpt)
       return changeIoas(moment, event.context, ioas, (of) => foldDirtyRead(of, event))

@@ -4,7 +4,7 @@
  */
 import type { ByteLength, Iova, ObjectId, Pasid } from '../../abi/brands.ts'
 import { MAX_U64 } from '../../abi/brands.ts'
-import type { CallNumber, ContextNumber } from '../../engine/events.ts'
+import type { CallNumber, ContextNumber, ProcessMemory } from '../../engine/events.ts'
 import { OrderedMap } from './ordered-map.ts'
 import { noRanges, type Range, type RangeSet } from './range-set.ts'
 
@@ -12,6 +12,15 @@ export interface Moment {
   readonly contexts: OrderedMap<ContextNumber, ContextState>
   /** Areas that have been mapped so far, whatever became of them; numbers them. */
   readonly mappings: number
+  /** By address space: what its process gave up while something was mapped for DMA. */
+  readonly givenUp: OrderedMap<number, OrderedMap<bigint, GivenUp>>
+}
+
+/** Addresses of a process whose memory is not what it was; disjoint. */
+export interface GivenUp extends Range {
+  readonly call: CallNumber
+  /** `munmap`, `exit`, ... */
+  readonly by: string
 }
 
 export interface ContextState {
@@ -55,6 +64,8 @@ export interface AreaState extends Range {
   readonly writable: boolean
   /** The call that mapped it. */
   readonly call: CallNumber
+  /** Where its first byte is, for memory of a process. */
+  readonly memory?: ProcessMemory
   /** Areas of one context with the same number share their memory (IOAS_COPY, cuts). */
   readonly shared: number
   /** Where its memory was copied from. */
@@ -102,7 +113,11 @@ export interface IoasState {
 
 export const EVERYWHERE: Range = { start: 0n, last: MAX_U64 }
 
-export const nothingYet: Moment = { contexts: OrderedMap.empty(), mappings: 0 }
+export const nothingYet: Moment = {
+  contexts: OrderedMap.empty(),
+  mappings: 0,
+  givenUp: OrderedMap.empty(),
+}
 
 const bytes = ({ start, last }: Range): number => Number(last - start) + 1
 

@@ -40,8 +40,8 @@ export class Timeline {
   readonly findings: FindingEntry[] = []
   /** Positions of calls that failed, ascending. */
   readonly errors: number[] = []
-  readonly #explanations = new Map<number, Explanation>()
   readonly #byNumber = new Map<number, number>()
+  readonly #explanations = new Map<number, Explanation>()
   readonly #checkpoints: Moment[] = [nothingYet]
   readonly #diagnosis = new Diagnosis((finding) =>
     this.findings.push({ finding, position: this.#position }),
@@ -91,9 +91,22 @@ export class Timeline {
     return this.calls.length
   }
 
-  /** Where the call with this number is; undefined for one that is not known (yet). */
+  /**
+   * Where the call with this number is; for one that is in no list (a munmap, for one) the position at
+   * which what it did is seen. Undefined where that is not known (yet).
+   */
   positionOf(call: number): number | undefined {
-    return this.#byNumber.get(call)
+    const known = this.#byNumber.get(call)
+    if (known !== undefined) return known
+    // Calls that wait end later than they were numbered; next to them is near enough.
+    let low = 0
+    let high = this.calls.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.calls[middle]?.event.call ?? 0) < call) low = middle + 1
+      else high = middle
+    }
+    return low < this.calls.length ? low + 1 : undefined
   }
 
   /** After everything that has happened. */

@@ -3,6 +3,7 @@ import { signal, useSignalEffect } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { hex, type ObjectId } from '../../abi/brands.ts'
 import { byteCount } from '../model/call-text.ts'
+import { givenUpBehind } from '../model/given-up.ts'
 import { addressAt, around, centred, moved, nextArea, WHOLE, zoomed } from '../model/map-view.ts'
 import type { IoasState } from '../model/moment.ts'
 import { ioasOfCall, refusedRanges } from '../model/refused-ranges.ts'
@@ -17,6 +18,7 @@ import {
   context,
   ioas,
   isDark,
+  moment,
   view,
   walkedIova,
 } from './state.ts'
@@ -91,10 +93,12 @@ const SpaceMap = () => {
     if (drawing === null) return
     painter.current ??= new MapCanvas(drawing)
     const looked = call.value?.event
+    const now = moment.value
     drawn.current = painter.current.draw(width, height, {
       spaces: [...(one === undefined ? [] : [one]), ...(other === undefined ? [] : [other])],
       view: view.value,
       call: looked?.call,
+      isGone: (area) => givenUpBehind(now, area) !== undefined,
       refused: {
         ioas: looked && ioasOfCall(looked),
         ranges: looked === undefined ? [] : refusedRanges(looked),
@@ -349,6 +353,7 @@ const Legend = ({ space }: { readonly space: IoasState }) => {
     ['--map-shared', 'copy', true],
     ['--map-chosen', 'by the chosen call', true],
     ['--error', 'refused', call.value !== undefined && refusedRanges(call.value.event).length > 0],
+    ['--error', 'memory given up', moment.value.givenUp.size > 0],
     ['--reserved', 'reserved', true],
     ['--allowed', 'allowed', space.allowed.length > 0],
     ['--heat', 'DMA', space.heat.size > 0],

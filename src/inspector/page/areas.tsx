@@ -1,6 +1,7 @@
 /** Areas in words: the one that was pointed at, and those in view. */
 import { hex } from '../../abi/brands.ts'
 import { byteCount } from '../model/call-text.ts'
+import { givenUpBehind } from '../model/given-up.ts'
 import { reservedRanges } from '../model/map-picture.ts'
 import { around } from '../model/map-view.ts'
 import type { AreaState, IoasState } from '../model/moment.ts'
@@ -13,6 +14,7 @@ import {
   context,
   goToCall,
   ioas,
+  moment,
   tab,
   timeline,
   view,
@@ -80,6 +82,7 @@ export const AreaDetails = () => {
           `A copy of ${hex(area.copyOf.iova)} in IOAS ${area.copyOf.ioas}. `}
         <Copies space={space} area={area} />
       </p>
+      <Gone area={area} />
       <Traffic space={space} area={area} />
     </section>
   )
@@ -112,6 +115,17 @@ const Copies = ({ space, area }: { readonly space: IoasState; readonly area: Are
         others.push(`${hex(each.start)} in IOAS ${other.id}`)
   }
   return others.length === 0 ? null : <>The same memory is mapped at {others.join(', ')}.</>
+}
+
+/** The process that mapped it has other memory there now, or none. */
+const Gone = ({ area }: { readonly area: AreaState }) => {
+  const gone = givenUpBehind(moment.value, area)
+  return gone === undefined ? null : (
+    <p class="error">
+      Its memory was given up by {gone.by} in call #{gone.call}: devices still use the old pages,
+      which the program does not see any more.
+    </p>
+  )
 }
 
 const Traffic = ({ space, area }: { readonly space: IoasState; readonly area: AreaState }) => {

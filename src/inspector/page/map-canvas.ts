@@ -22,6 +22,8 @@ export interface MapScene {
   /** The call that is looked at: what it mapped stands out. */
   readonly call: CallNumber | undefined
   readonly mark: bigint | undefined
+  /** Is its memory gone from the process that mapped it? */
+  readonly isGone: (area: AreaState) => boolean
   /** What the call that is looked at was refused for, in the IOAS that it named. */
   readonly refused: { readonly ioas: ObjectId | undefined; readonly ranges: readonly Range[] }
 }
@@ -130,8 +132,9 @@ export class MapCanvas {
     }
   }
 
-  #column(frame: Frame, column: Column, { call, refused }: MapScene): void {
+  #column(frame: Frame, column: Column, scene: MapScene): void {
     const { ioas, left, right, areas } = column
+    const { refused } = scene
     const context = this.#context
     for (const { top, bottom } of bands(frame, reservedRanges(ioas)))
       this.#hatched(left, top, right - left, bottom - top)
@@ -141,7 +144,7 @@ export class MapCanvas {
     const from = left + HEAT + 4
     const to = right - 2 * STRIPE - 6
     for (const haze of areas.haze) this.#haze(haze, from, to)
-    for (const block of areas.blocks) this.#area(block, from, to, call)
+    for (const block of areas.blocks) this.#area(block, from, to, scene)
     if (refused.ioas === undefined || refused.ioas === ioas.id)
       for (const [index, range] of refused.ranges.entries())
         for (const { top, bottom } of bands(frame, [range]))
@@ -174,7 +177,7 @@ export class MapCanvas {
     this.#drawn += 1
   }
 
-  #area(block: Block<AreaState>, from: number, to: number, call: CallNumber | undefined): void {
+  #area(block: Block<AreaState>, from: number, to: number, { call, isGone }: MapScene): void {
     const { of: area, top, bottom } = block
     const context = this.#context
     const chosen = area.call === call
@@ -187,6 +190,7 @@ export class MapCanvas {
           : '--map-read-only'
     const height = Math.max(1, bottom - top - (bottom - top > 4 ? 1 : 0))
     this.#rectangle(colour, from, top, to - from, height)
+    if (isGone(area)) this.#stripes('--error', from, top, to - from, height)
     if (bottom - top < 15 || to - from < 60) return
     context.save()
     context.beginPath()
@@ -280,6 +284,11 @@ export class MapCanvas {
     context.globalAlpha = 0.45
     this.#rectangle('--reserved', left, top, width, height)
     context.globalAlpha = 1
+    this.#stripes('--reserved', left, top, width, height)
+  }
+
+  #stripes(colour: string, left: number, top: number, width: number, height: number): void {
+    const context = this.#context
     const from = Math.max(0, top)
     const to = Math.min(this.#height, top + height)
     if (to - from < 8) return
@@ -292,7 +301,7 @@ export class MapCanvas {
       context.moveTo(x, to)
       context.lineTo(x + (to - from), from)
     }
-    context.strokeStyle = this.#colour('--reserved')
+    context.strokeStyle = this.#colour(colour)
     context.lineWidth = 1
     context.stroke()
     context.restore()
