@@ -46,11 +46,12 @@ const givenUpIn = (moment: Moment): (number | undefined)[] =>
     (area) => givenUpBehind(moment, area)?.call,
   )
 
-const after = (...events: EngineEvent[]): Moment => [...opened, ...events].reduce(fold, nothingYet)
+const momentAfter = (...events: EngineEvent[]): Moment =>
+  [...opened, ...events].reduce(fold, nothingYet)
 
 describe('memory that was given up', () => {
   it('concerns areas that were mapped before and have some of it', () => {
-    const moment = after(
+    const moment = momentAfter(
       mapped(3, 0x10000n, VA),
       mapped(4, 0x20000n, VA + 0x4000n),
       mapped(5, 0x30000n, VA, 2),
@@ -61,7 +62,7 @@ describe('memory that was given up', () => {
   })
 
   it('is told by the latest call', () => {
-    const moment = after(
+    const moment = momentAfter(
       mapped(3, 0x10000n, VA),
       replaced(4, VA, VA + 0x1000n),
       replaced(5, VA - 0x1000n, VA + 0x1000n),
@@ -71,7 +72,7 @@ describe('memory that was given up', () => {
   })
 
   it('concerns the part of a cut area that it is behind', () => {
-    const moment = after(
+    const moment = momentAfter(
       mapped(3, 0x10000n, VA),
       { type: 'area-split', context, call: 4, ioas, after: iova(0x11fffn) },
       replaced(5, VA + 0x2000n, VA + 0x3000n),
