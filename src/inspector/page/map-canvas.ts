@@ -14,7 +14,7 @@ import {
 } from '../model/map-picture.ts'
 import { fractionOf, type MapView } from '../model/map-view.ts'
 import type { AreaState, IoasState, PinState } from '../model/moment.ts'
-import type { Range } from '../model/range-set.ts'
+import { meeting, type Range } from '../model/range-set.ts'
 
 export interface MapScene {
   readonly spaces: readonly IoasState[]
@@ -47,6 +47,8 @@ const RULER = 136
 const GAP = 56
 const HEAT = 8
 const STRIPE = 7
+/** So few things in one place are looked at one by one, for what is wrong with them. */
+const FEW = 8
 const MONO = '11px ui-monospace, "SF Mono", "DejaVu Sans Mono", Menlo, monospace'
 
 /** Of the pins at one address, the longest. */
@@ -55,6 +57,9 @@ const rangeOfPins = (pins: readonly PinState[]): Range => {
   for (const pin of pins) if (pin.last >= longest.last) longest = pin
   return longest
 }
+const hasGone = ({ ioas }: Column, { count, range }: Haze, { isGone }: MapScene): boolean =>
+  count <= FEW && [...meeting(ioas.areas, range)].some(isGone)
+
 const itself = <R extends Range>(range: R): R => range
 
 export class MapCanvas {
@@ -143,7 +148,7 @@ export class MapCanvas {
     }
     const from = left + HEAT + 4
     const to = right - 2 * STRIPE - 6
-    for (const haze of areas.haze) this.#haze(haze, from, to)
+    for (const haze of areas.haze) this.#haze(haze, from, to, hasGone(column, haze, scene))
     for (const block of areas.blocks) this.#area(block, from, to, scene)
     if (refused.ioas === undefined || refused.ioas === ioas.id)
       for (const [index, range] of refused.ranges.entries())
@@ -213,11 +218,11 @@ export class MapCanvas {
     this.#drawn += 1
   }
 
-  #haze({ top, bottom, weight, range }: Haze, from: number, to: number): void {
+  #haze({ top, bottom, weight, range }: Haze, from: number, to: number, gone: boolean): void {
     const context = this.#context
     const full = Math.min(1, weight / (Number(range.last - range.start) + 1))
     context.globalAlpha = 0.35 + 0.6 * full
-    this.#rectangle('--map', from, top, to - from, bottom - top)
+    this.#rectangle(gone ? '--error' : '--map', from, top, to - from, bottom - top)
     context.globalAlpha = 1
   }
 
@@ -231,10 +236,15 @@ export class MapCanvas {
         hits: of.reads + of.writes + of.faults,
         fault: of.faults > 0,
       })),
-      ...haze.map(({ top, bottom, weight }) => ({ top, bottom, hits: weight, fault: false })),
+      ...haze.map(({ top, bottom, weight, count, range }) => ({
+        top,
+        bottom,
+        hits: weight,
+        fault: count <= FEW && [...meeting(ioas.heat, range)].some(({ faults }) => faults > 0),
+      })),
     ]
     for (const { top, bottom, hits, fault } of spots) {
-      context.globalAlpha = Math.min(1, 0.4 + Math.log2(1 + hits) / 12)
+      context.globalAlpha = fault ? 1 : Math.min(1, 0.4 + Math.log2(1 + hits) / 12)
       this.#rectangle(fault ? '--error' : '--heat', left, top, HEAT, Math.max(3, bottom - top))
     }
     context.globalAlpha = 1

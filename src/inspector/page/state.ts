@@ -94,9 +94,12 @@ export const view = computed<MapView>(() => {
   return one === undefined ? WHOLE : fitting([one, ...(beside.value ? [beside.value] : [])])
 })
 
+/** To a position; at its end a run that goes on is followed, and else the last call looked at. */
 export const goTo = (wanted: number | undefined): void => {
-  chosenPosition.value =
-    wanted === undefined || wanted >= timeline.end ? undefined : Math.max(0, Math.floor(wanted))
+  const { kind, state } = origin.value
+  const goesOn = kind === 'playground' || (kind === 'live' && state === 'live')
+  if (wanted === undefined || (wanted >= timeline.end && goesOn)) chosenPosition.value = undefined
+  else chosenPosition.value = Math.max(0, Math.min(timeline.end, Math.floor(wanted)))
 }
 
 /** To where a recording is best looked at first. */
