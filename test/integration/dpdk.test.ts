@@ -32,8 +32,15 @@ describe.skipIf(!RUNS[0])(`DPDK${unless(RUNS)}`, () => {
     expect(status).toBe(0)
   })
 
-  test.skipIf(!DEVBIND[0])(`dpdk-devbind.py lists it${unless(DEVBIND)}`, async () => {
-    const { stdout } = await iommufdUser(['run', IOAT, 'dpdk-devbind.py', '--status-dev', 'dma'])
-    expect(stdout).toMatch(/0000:01:00\.0 .* drv=vfio-pci/)
-  })
+  test.skipIf(!DEVBIND[0])(
+    `dpdk-devbind.py unbinds, binds and lists it${unless(DEVBIND)}`,
+    async () => {
+      const bind = 'dpdk-devbind.py -b vfio-pci 0000:01:00.0'
+      const script = `dpdk-devbind.py -u 0000:01:00.0; ls /dev/vfio; ${bind}; dpdk-devbind.py --status-dev dma`
+      const { stdout } = await iommufdUser(['run', IOAT, 'sh', '-c', script])
+      // No group and no device file in between.
+      expect(stdout).toMatch(/^vfio\n/)
+      expect(stdout).toMatch(/0000:01:00\.0 .* drv=vfio-pci/)
+    },
+  )
 })
