@@ -57,6 +57,36 @@ export class AreaCursor {
     return true
   }
 
+  /** Moves to the area before where it is, or before where it sought in vain; false at the beginning. */
+  previous(): boolean {
+    if (this.position === 0) {
+      const leaf = this.#previousLeaf()
+      if (leaf === undefined) return false
+      this.leaf = leaf
+      this.position = this.rows.count(leaf)
+    }
+    this.position -= 1
+    this.row = this.rows.row(this.leaf, this.position)
+    return true
+  }
+
+  #previousLeaf(): number | undefined {
+    for (let depth = this.path.length - 1; depth >= 0; depth -= 1) {
+      const inner = this.path[depth] as Inner
+      const index = (this.taken[depth] as number) - 1
+      if (index < 0) continue
+      this.taken[depth] = index
+      let node = inner.children[index] as Child
+      for (let below = depth + 1; typeof node !== 'number'; below += 1) {
+        this.path[below] = node
+        this.taken[below] = node.count - 1
+        node = node.children[node.count - 1] as Child
+      }
+      return node
+    }
+    return undefined
+  }
+
   #nextLeaf(): number | undefined {
     for (let depth = this.path.length - 1; depth >= 0; depth -= 1) {
       const inner = this.path[depth] as Inner

@@ -3,6 +3,8 @@
  * (03 §14.6, 07 §9). The engine holds no other way from an IOVA to memory.
  */
 import { type ByteLength, type Iova, MAX_U64, type Pasid } from '../abi/brands.ts'
+import type { EngineEvent, MappedRange } from './events.ts'
+import type { AreaView, Ioas } from './ioas.ts'
 import type { DmaAccess, DmaFault, IommuDevice } from './iommu-driver.ts'
 import type { Machine } from './machine.ts'
 
@@ -47,15 +49,16 @@ export class DmaPort {
     for (let done = 0; done < bytes.length; ) {
       const position = iova + BigInt(done)
       // Beyond 2^64 there is nothing to translate.
-      if (position > MAX_U64) return this.#stopped(iova, 'out-of-reach', access.write)
+      const left = bytes.length - done
+      if (position > MAX_U64) return this.#stopped(iova, left, 'out-of-reach', access.write)
       const at = position as Iova
       const target = domain.translate?.(at, access) ?? 'blocked'
-      if (typeof target === 'string') return this.#stopped(at, target, access.write)
+      if (typeof target === 'string') return this.#stopped(at, left, target, access.write)
       const part = bytes.subarray(done, Math.min(bytes.length, done + target.length))
       const answered = access.write
         ? memory.write(target.phys, part)
         : memory.read(target.phys, part)
-      if (!answered) return this.#stopped(at, 'no-memory', access.write)
+      if (!answered) return this.#stopped(at, left, 'no-memory', access.write)
       done += part.length
     }
     this.moved(iova, bytes.length, access.write)
@@ -73,24 +76,56 @@ export class DmaPort {
     })
   }
 
-  #stopped(iova: Iova, fault: StoppedDma['fault'], write: boolean): StoppedDma {
+  #stopped(iova: Iova, left: number, fault: StoppedDma['fault'], write: boolean): StoppedDma {
     const { observer } = this.#machine
-    observer?.event({ type: 'dma-fault', ...this.#where(), iova, write, fault })
+    if (observer !== undefined)
+      observer.event({
+        type: 'dma-fault',
+        ...this.#where(),
+        iova,
+        length: BigInt(left) as ByteLength,
+        write,
+        fault,
+        ...around(this.#attachment?.hwpt?.paging.ioas, iova),
+      })
     return { iova, fault }
+  }
+
+  get #attachment() {
+    const group = this.#machine.groups.of(this.#device)
+    const pasid = this.#pasid
+    return pasid === undefined ? group.rid : group.pasids.get(pasid)
   }
 
   /** What events say of who does it, and through what. */
   #where() {
-    const group = this.#machine.groups.of(this.#device)
-    const pasid = this.#pasid
-    const attachment = (pasid === undefined ? undefined : group.pasids.get(pasid)) ?? group.rid
-    const { hwpt } = attachment ?? {}
+    const hwpt = this.#attachment?.hwpt
     return {
       device: this.#device.name,
-      pasid,
+      pasid: this.#pasid,
       context: hwpt?.context.number ?? 0,
       call: this.#machine.currentCall,
       ioas: hwpt?.paging.ioas.id,
     }
+  }
+}
+
+const rangeOf = ({ start, length }: AreaView): MappedRange => ({ iova: start, length })
+
+/** What of an IOAS is at an IOVA, or around it. */
+const around = (
+  ioas: Ioas | undefined,
+  iova: Iova,
+): Pick<EngineEvent & { type: 'dma-fault' }, 'within' | 'below' | 'above' | 'touched'> => {
+  if (ioas === undefined) return {}
+  const touch = ioas.touched?.at(iova)
+  const touched = touch === undefined ? {} : { touched: touch }
+  const area = ioas.areaAt(iova)
+  if (area !== undefined) return { within: rangeOf(area), ...touched }
+  const { below, above } = ioas.neighboursOf(iova)
+  return {
+    ...(below === undefined ? {} : { below: rangeOf(below) }),
+    ...(above === undefined ? {} : { above: rangeOf(above) }),
+    ...touched,
   }
 }

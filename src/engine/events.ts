@@ -25,6 +25,12 @@ export interface ProcessMemory {
   readonly address: UserVa
 }
 
+/** A mapping of an IOAS, as events tell of it. */
+export interface MappedRange {
+  readonly iova: Iova
+  readonly length: ByteLength
+}
+
 interface InContext {
   readonly context: ContextNumber
   /** The call that caused it. */
@@ -221,15 +227,28 @@ export type EngineEvent =
       readonly length: ByteLength
       readonly write: boolean
     })
-  /** A device's access was stopped: the bytes before `iova` went through. */
+  /**
+   * A device's access was stopped: the bytes before `iova` went through. `call` is the call during which
+   * that happened, if it was one; the rest tells where the access would have been right.
+   */
   | (InContext & {
       readonly type: 'dma-fault'
       readonly device: string
       readonly pasid?: Pasid | undefined
+      /** What the device translates through; absent where it is attached to nothing. */
       readonly ioas?: ObjectId | undefined
       readonly iova: Iova
+      /** Bytes that did not go through. */
+      readonly length?: ByteLength
       readonly write: boolean
       readonly fault: 'blocked' | 'not-mapped' | 'no-permission' | 'out-of-reach' | 'no-memory'
+      /** The mapping that contains `iova`, where there is one that does not permit the access. */
+      readonly within?: MappedRange
+      /** The nearest mappings on both sides, where none contains it. */
+      readonly below?: MappedRange
+      readonly above?: MappedRange
+      /** The last call that mapped or unmapped `iova`, as far as it is remembered. */
+      readonly touched?: { readonly call: CallNumber; readonly by: 'map' | 'unmap' }
     })
   /** The model of a device made a mistake of its own; the device answers no more until it is reset. */
   | {

@@ -291,7 +291,8 @@ export const emitMapped = (
   flags: number,
   fixed: boolean,
   copyOf?: { readonly ioas: Ioas['id']; readonly iova: Iova },
-): void =>
+): void => {
+  ioas.touch(iova, length, 'map')
   ioas.context.emit({
     type: 'area-mapped',
     ioas: ioas.id,
@@ -304,6 +305,7 @@ export const emitMapped = (
     writable: (flags & AREA_WRITABLE) !== 0,
     ...(copyOf === undefined ? {} : { copyOf }),
   })
+}
 
 const memoryAt = ({ owner }: PageSource, address: bigint): ProcessMemory => ({
   pid: owner.process.pid,

@@ -150,14 +150,12 @@ const removeArea = (ioas: Ioas): void => {
 }
 
 /** Only when all is done: whoever listens may look at the IOAS. */
-const emitUnmapped = ({ id, context }: Ioas, ranges: readonly IovaRange[]): void => {
-  for (const { start, last } of ranges)
-    context.emit({
-      type: 'area-unmapped',
-      ioas: id,
-      iova: start,
-      length: (last - start + 1n) as ByteLength,
-    })
+const emitUnmapped = (ioas: Ioas, ranges: readonly IovaRange[]): void => {
+  for (const { start, last } of ranges) {
+    const length = (last - start + 1n) as ByteLength
+    ioas.touch(start, length, 'unmap')
+    ioas.context.emit({ type: 'area-unmapped', ioas: ioas.id, iova: start, length })
+  }
 }
 
 /** Drops the area at the store's cursor, which is in no domain and holds nothing. */

@@ -22,6 +22,7 @@ import {
   type ReservationPurpose,
   ReservedRanges,
 } from './reserved-ranges.ts'
+import { type Touch, TouchedRanges } from './touched-ranges.ts'
 
 export type { IovaRange, ReservationOwner, ReservationPurpose } from './reserved-ranges.ts'
 
@@ -170,11 +171,29 @@ export class Ioas extends KernelObject implements ShowsDmaBuf {
     }
   }
 
+  /** Which call mapped or unmapped what, while somebody watches. */
+  touched: TouchedRanges | undefined
+
+  /** Notes that the present call mapped or unmapped a range. */
+  touch(start: Iova, length: ByteLength, by: Touch['by']): void {
+    this.touched ??= new TouchedRanges()
+    const { currentCall: call } = this.context.machine
+    this.touched.note(start, start + length, { call, by })
+  }
+
   /** The area that contains the IOVA. */
   areaAt(iova: Iova): AreaView | undefined {
     if (!this.areas.seek(pageOf(iova), offsetOf(iova))) return undefined
     const area = this.viewAtCursor()
     return area.start <= iova ? area : undefined
+  }
+
+  /** The nearest areas on both sides of an IOVA that no area contains. */
+  neighboursOf(iova: Iova): { readonly below?: AreaView; readonly above?: AreaView } {
+    const { areas } = this
+    const above = areas.seek(pageOf(iova), offsetOf(iova)) ? this.viewAtCursor() : undefined
+    const below = areas.previous() ? this.viewAtCursor() : undefined
+    return { ...(below === undefined ? {} : { below }), ...(above === undefined ? {} : { above }) }
   }
 
   // --- domains, accesses, reservations

@@ -1,7 +1,7 @@
 /** edu with its registers mapped (06 §12, §13): what a program stores there counts a moment later. */
 import { beforeEach, expect, test } from 'vitest'
 import { byteLength, fd, iova, objectId } from '../../src/abi/brands.ts'
-import { IOMMU_IOAS_ALLOC, IOMMU_IOAS_MAP } from '../../src/abi/iommufd/ioas.ts'
+import { IOMMU_IOAS_ALLOC, IOMMU_IOAS_MAP, IOMMU_IOAS_UNMAP } from '../../src/abi/iommufd/ioas.ts'
 import {
   VFIO_DEVICE_ATTACH_IOMMUFD_PT,
   VFIO_DEVICE_BIND_IOMMUFD,
@@ -9,6 +9,7 @@ import {
 } from '../../src/abi/vfio/device.ts'
 import { VFIO_DEVICE_SET_IRQS } from '../../src/abi/vfio/irq.ts'
 import { Edu } from '../../src/devices/edu.ts'
+import type { EngineEvent } from '../../src/engine/events.ts'
 import { CONFIG, type MappedBar, PciWorld } from '../vfio/pci/world.ts'
 
 let world: PciWorld
@@ -108,4 +109,39 @@ test('with mmap=off nothing can be mapped', () => {
   const trapping = new PciWorld(new Edu({ mappable: false }))
   trapping.request(VFIO_DEVICE_BIND_IOMMUFD, { argsz: 24, iommufd: fd(3) })
   expect(() => trapping.map(0, 1 << 20)).toThrow('cannot be mapped')
+})
+
+test('what DMA misses is told with what is mapped around it, and who was there last', () => {
+  const { context, program, machine } = world
+  const faults: (EngineEvent & { type: 'dma-fault' })[] = []
+  let unmapped = 0
+  machine.observer = {
+    event: (event) => {
+      if (event.type === 'dma-fault') faults.push(event)
+      if (event.type === 'area-unmapped') unmapped = event.call
+    },
+  }
+  const ioas = objectId(program.must(context, IOMMU_IOAS_ALLOC).out_ioas_id)
+  world.request(VFIO_DEVICE_ATTACH_IOMMUFD_PT, { argsz: 16, pt_id: ioas })
+  const { address } = program.memory.allocate(0x1000)
+  const length = byteLength(0x1000n)
+  for (const at of [0x10_0000n, 0x20_0000n, 0x30_0000n])
+    program.must(context, IOMMU_IOAS_MAP, {
+      ...{ flags: 7, ioas_id: ioas, user_va: address, length, iova: iova(at) },
+    })
+  program.must(context, IOMMU_IOAS_UNMAP, { ioas_id: ioas, iova: iova(0x20_0000n), length })
+  bar.view.setBigUint64(0x80, 0x4_0000n, true)
+  bar.view.setBigUint64(0x88, 0x20_0800n, true)
+  bar.view.setBigUint64(0x90, 16n, true)
+  bar.view.setBigUint64(0x98, 3n, true)
+  world.time.pass(200)
+  expect(unmapped).toBeGreaterThan(0)
+  expect(faults).toMatchObject([
+    {
+      ...{ device: '0000:00:03.0', ioas, iova: 0x20_0800n, length: 16n, write: true },
+      ...{ fault: 'not-mapped', touched: { by: 'unmap', call: unmapped } },
+      below: { iova: 0x10_0000n, length: 0x1000n },
+      above: { iova: 0x30_0000n, length: 0x1000n },
+    },
+  ])
 })
