@@ -5,9 +5,6 @@ const encoder = new TextEncoder()
 /** Strings up to this length are written letter by letter, which is faster than a TextEncoder. */
 const SHORT = 64
 
-/** As many bytes are copied one by one. */
-const FEW = 160
-
 export class ByteBuffer {
   bytes: Uint8Array
   view: DataView
@@ -82,11 +79,8 @@ export class ByteBuffer {
   /** The first `count` bytes of `from`. */
   #copy(from: Uint8Array, count: number): void {
     this.reserve(count)
-    const { bytes, length } = this
-    if (count > FEW) bytes.set(count === from.length ? from : from.subarray(0, count), length)
-    // Structures are short: a call of the runtime would take longer.
-    else for (let i = 0; i < count; i++) bytes[length + i] = from[i] ?? 0
-    this.length = length + count
+    this.bytes.set(count === from.length ? from : from.subarray(0, count), this.length)
+    this.length += count
   }
 
   /** UTF-8, with its length in front. */
@@ -98,14 +92,15 @@ export class ByteBuffer {
   #letters(text: string): boolean {
     const { length } = text
     this.reserve(length + 1)
-    const start = this.length
-    this.bytes[start] = length
+    const { bytes } = this
+    let at = this.length
+    bytes[at++] = length
     for (let i = 0; i < length; i++) {
       const code = text.charCodeAt(i)
       if (code >= 0x80) return false
-      this.bytes[start + 1 + i] = code
+      bytes[at++] = code
     }
-    this.length = start + 1 + length
+    this.length = at
     return true
   }
 }

@@ -1,5 +1,4 @@
 /** Writes values as recording-value.ts has them. */
-import { MAX_U64 } from '../abi/brands.ts'
 import { type ReasonKind, Refusal } from '../engine/reason.ts'
 import type { ByteBuffer } from './recording-bytes.ts'
 import {
@@ -11,7 +10,7 @@ import {
   Tag,
 } from './recording-value.ts'
 
-interface Shape {
+export interface Shape {
   readonly names: readonly string[]
   /** -1 while it has none. */
   number: number
@@ -86,7 +85,7 @@ export class ValueEncoder {
   }
 
   bigint(value: bigint): void {
-    if (value >= 0n && value <= MAX_U64) this.#to.word(Tag.WORD, value)
+    if (BigInt.asUintN(64, value) === value) this.#to.word(Tag.WORD, value)
     else {
       this.#to.byte(Tag.BIG)
       this.#to.text(value.toString())
@@ -111,24 +110,25 @@ export class ValueEncoder {
   }
 
   #members(object: Readonly<Record<string, unknown>>): void {
-    this.#shape(this.#shapeOf(object))
+    this.shape(this.#shapeOfObject(object))
     for (const name in object) this.value(object[name])
   }
 
-  #shapeOf(object: Readonly<Record<string, unknown>>): Shape {
-    // Events of one type mostly have one shape: comparing is faster than walking the tree.
-    const { type } = object
-    if (typeof type !== 'string') return this.#found(object)
+  #shapeOfObject(object: Readonly<Record<string, unknown>>): Shape {
+    // Events of one type mostly have one shape, and so have objects without a type that come often:
+    // comparing is faster than walking the tree.
+    const type = typeof object['type'] === 'string' ? object['type'] : ''
     const likely = this.#likely.get(type)
     if (likely !== undefined && hasNames(object, likely.names)) return likely
-    const shape = this.#found(object)
+    const shape = this.shapeOf(Object.keys(object))
     this.#likely.set(type, shape)
     return shape
   }
 
-  #found(object: object): Shape {
+  /** The shape with these names. */
+  shapeOf(names: readonly string[]): Shape {
     let node = this.#shapes
-    for (const name in object) {
+    for (const name of names) {
       let next = node.next.get(name)
       if (next === undefined) {
         next = { next: new Map(), shape: undefined }
@@ -136,11 +136,12 @@ export class ValueEncoder {
       }
       node = next
     }
-    node.shape ??= { names: Object.keys(object), number: -1 }
+    node.shape ??= { names, number: -1 }
     return node.shape
   }
 
-  #shape(shape: Shape): void {
+  /** Begins an object; its members follow. */
+  shape(shape: Shape): void {
     const to = this.#to
     if (shape.number < 0) {
       to.byte(Tag.NEW_SHAPE)

@@ -9,19 +9,21 @@ import {
   RecordKind,
 } from './recording.ts'
 import { ByteBuffer } from './recording-bytes.ts'
+import { CallEncoder } from './recording-call.ts'
 import { ValueEncoder } from './recording-encoder.ts'
 
 /** Bytes that are collected before the sink gets them. */
 const CHUNK = 1 << 16
 
 /**
- * Records what it observes. Bytes go to `sink` in chunks of whole records; each chunk is the sink's to
- * keep. `flush` hands over what has been collected.
+ * Records what it observes. Bytes go to `sink` in chunks of whole records; a sink that keeps a chunk
+ * copies it. `flush` hands over what has been collected.
  */
 export class RecordingWriter implements Observer {
   readonly #sink: (chunk: Uint8Array) => void
   readonly #buffer = new ByteBuffer(2 * CHUNK)
   readonly #events = new ValueEncoder(this.#buffer)
+  readonly #calls = new CallEncoder(this.#events)
   readonly #served = new ByteBuffer(CHUNK)
   /** What a call into the machine asked of the world: its values are put here, and kept by `served`. */
   readonly servedValues = new ValueEncoder(this.#served)
@@ -50,7 +52,8 @@ export class RecordingWriter implements Observer {
     }
     values.value(stamp?.took)
     values.value(stamp?.fd)
-    values.value(event)
+    if (event.type === 'call') this.#calls.put(event)
+    else values.value(event)
     this.#finish(start)
   }
 
@@ -84,7 +87,7 @@ export class RecordingWriter implements Observer {
   flush(): void {
     const buffer = this.#buffer
     if (buffer.length === 0) return
-    this.#sink(buffer.bytes.slice(0, buffer.length))
+    this.#sink(buffer.bytes.subarray(0, buffer.length))
     buffer.length = 0
   }
 

@@ -38,7 +38,7 @@ const concat = (chunks: readonly Uint8Array[]): Uint8Array => {
 
 const recorded = (events: readonly RecordedEvent[], ended = true): Uint8Array => {
   const chunks: Uint8Array[] = []
-  const writer = new RecordingWriter(header, (chunk) => chunks.push(chunk))
+  const writer = new RecordingWriter(header, (chunk) => chunks.push(chunk.slice()))
   for (const { event, stamp } of events) writer.event(event, stamp)
   if (ended) writer.end(99)
   else writer.flush()

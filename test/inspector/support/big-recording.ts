@@ -22,7 +22,7 @@ export const bigRecording = (mappings: number): Uint8Array => {
       pageSize: 4096,
       startedAt: 0,
     },
-    (chunk) => chunks.push(chunk),
+    (chunk) => chunks.push(chunk.slice()),
   )
   const machine = new SimulatedMachine()
   let at = 0
