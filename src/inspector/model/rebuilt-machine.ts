@@ -35,7 +35,7 @@ export class RebuiltMachine {
 
 class Run {
   readonly #chunks: readonly Uint8Array[]
-  readonly #reader = new RecordingReader()
+  readonly #reader = new RecordingReader({ served: true })
   readonly #replay = new Replay(() => {})
   #machine: ContextMachine | undefined
   #items: RecordingItem[] = []
