@@ -272,12 +272,16 @@ export class DeviceWorker implements PciModel, DmaFollower {
 
   #transfer(page: number, offset: number, length: number, write: boolean): boolean {
     const dma = this.#services?.dma
-    if (dma === undefined) return false
+    // A ring at the end of all addresses goes on where there are none.
+    if (dma === undefined || page >= PAGES) return false
     const at = addressOf(page, offset)
     const bytes = this.#data.subarray(0, length)
     return write ? dma.write(at, bytes) : dma.read(at, bytes)
   }
 }
+
+/** Of 64 bits of address. */
+const PAGES = 2 ** 52
 
 const addressOf = (page: number, offset: number): Iova =>
   iova(BigInt(page) * 4096n + BigInt(offset))

@@ -184,13 +184,14 @@ export class WorkerMemory {
   }
 
   #currentWalker(): Walker | undefined {
-    const translation = Atomics.load(this.#gate.words, DeviceWord.TRANSLATION)
-    if (translation !== this.#translation) {
+    const { words } = this.#gate
+    // Asking ends the step, so that it may have changed again when the answer is there.
+    for (;;) {
+      const translation = Atomics.load(words, DeviceWord.TRANSLATION)
+      if (translation === this.#translation) return this.#walker
       this.#walker = this.#table()
-      // If it has changed again since, the next step asks again.
       this.#translation = translation
     }
-    return this.#walker
   }
 
   #moveRun(address: number, write: boolean): boolean {

@@ -216,6 +216,27 @@ static void trapped(void)
 	printf("status %x completion %x of %d vendor %x\n", status, completion->status, completion->id, DATA[0] | DATA[1] << 8);
 }
 
+/* Queues that begin in the last page of all addresses: the first is mapped nowhere, the rest is not there. */
+static void far_away(void)
+{
+	for (unsigned tail = 1; tail <= 101; tail += 100) {
+		*nvme_register(REG_CC) = 0;
+		nvme_wait_ready(0);
+		nvme_bus_master(1);
+		*nvme_register(REG_AQA) = 0x0fff0fff;
+		*nvme_register(REG_ASQ) = *nvme_register(REG_ACQ) = 0xfffff000;
+		*nvme_register(REG_ASQ + 4) = *nvme_register(REG_ACQ + 4) = 0xffffffff;
+		*nvme_register(REG_CC) = 0x00460001;
+		nvme_wait_ready(1);
+		*nvme_register(0x1000) = tail;
+		for (double begin = now(); *nvme_register(REG_CSTS) != 3 && now() - begin < 15;)
+			usleep(100);
+		printf("status %x\n", *nvme_register(REG_CSTS));
+	}
+	start();
+	printf("status %x\n", *nvme_register(REG_CSTS));
+}
+
 /* The image becomes shorter while it is used. */
 static void vanish(const char *image)
 {
@@ -234,6 +255,7 @@ int main(int argc, char **argv)
 	static const struct { const char *name; void (*run)(void); } steps[] = {
 		{ "basic", basic }, { "unmap", unmap }, { "power-loss", power_loss }, { "die", die },
 		{ "memory-off", memory_off }, { "reset", reset }, { "trapped", trapped },
+		{ "far-away", far_away },
 	};
 
 	if (argc < 3) {

@@ -89,6 +89,10 @@ describe.skipIf(!RUNS[0] || !COMPILER[0])(`an NVMe device${unless(RUNS, COMPILER
     expect(await step('trapped')).toBe('status 1 completion 1 of 7 vendor 1b36')
   })
 
+  test('queues where there is no memory stop the controller until it is reset', async () => {
+    expect(await step('far-away')).toBe('status 3\nstatus 3\nstatus 1')
+  })
+
   test('an image that becomes shorter gives unrecovered read errors there, and nothing worse', async () => {
     expect(await step('vanish')).toBe('read 4281 before 0 write 0 flush 0')
   })
