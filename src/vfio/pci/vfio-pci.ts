@@ -7,7 +7,6 @@ import {
   type FileOffset,
   fileOffset,
   type ObjectId,
-  type Pasid,
   type UserVa,
 } from '../../abi/brands.ts'
 import {
@@ -31,7 +30,6 @@ import {
   VFIO_REGION_INFO_CAPS,
   VFIO_REGION_INFO_FLAGS,
 } from '../../abi/vfio/region.ts'
-import { DmaPort } from '../../engine/dma.ts'
 import type { MmapRegion, MmapRequest } from '../../engine/file.ts'
 import type { IommuDevice } from '../../engine/iommu-driver.ts'
 import type { Machine } from '../../engine/machine.ts'
@@ -48,7 +46,8 @@ import { hotReset, hotResetInfo } from './hot-reset.ts'
 import { Interrupts } from './interrupts.ts'
 import { Ioeventfds } from './ioeventfd.ts'
 import { LowPower } from './low-power.ts'
-import type { PciDirectAccess, PciDma, PciModel, PciServices, PciTimers } from './pci-model.ts'
+import type { PciModel, PciServices, PciTimers } from './pci-model.ts'
+import { pciServices } from './pci-services.ts'
 import { formatAddress, type PciAddress, type PciBus } from './pci-slot.ts'
 import { refuseToken } from './vf-token.ts'
 
@@ -132,7 +131,16 @@ export class VfioPci implements VfioDriver {
         return disabled()
       },
     })
-    this.#services = this.#makeServices(timers)
+    this.#services = pciServices({
+      machine,
+      device,
+      model,
+      bdf: this.bdf,
+      hw: this.#hw,
+      interrupts: this.#interrupts,
+      timers,
+      memoryDisabled: disabled,
+    })
     bus.functions.push(this)
   }
 
@@ -225,68 +233,6 @@ export class VfioPci implements VfioDriver {
       get msiVectorsEver(): number {
         return pci.#interrupts.msi.vectorsEver
       },
-    }
-  }
-
-  #makeServices(timers: PciTimers): PciServices {
-    const pci = this
-    const master = (): boolean => (pci.#hw.command & PciCommand.MASTER) !== 0
-    const dmaOf = (pasid?: Pasid): PciDma => {
-      const port = new DmaPort(this.#machine, this.#device, pasid)
-      return {
-        read: (iova, into) => master() && port.read(iova, into) === undefined,
-        write: (iova, bytes) => master() && port.write(iova, bytes) === undefined,
-      }
-    }
-    return {
-      dma: dmaOf(),
-      dmaWithPasid: dmaOf,
-      direct: this.#directAccess(new DmaPort(this.#machine, this.#device)),
-      get busMaster() {
-        return master()
-      },
-      get memoryEnabled() {
-        return pci.#memoryDisabled() === undefined
-      },
-      get interruptKind() {
-        return pci.#interrupts.active
-      },
-      message: (vector) => {
-        if (master()) pci.#interrupts.message(vector)
-      },
-      line: (asserted) => {
-        pci.#hw.interruptAsserted = asserted
-        pci.#interrupts.intx.setLine(asserted)
-      },
-      after: (milliseconds, run) => timers.after(milliseconds, run),
-    }
-  }
-
-  #directAccess(dma: DmaPort): PciDirectAccess {
-    const machine = this.#machine
-    const device = this.#device
-    const interrupts = this.#interrupts
-    return {
-      device,
-      get translation() {
-        return machine.groups.of(device).translation()
-      },
-      extentAt: (phys) => machine.frames.extentAt(phys),
-      follow: (follower) => machine.dma.follow(follower),
-      descriptorOf: (vector) => interrupts.msix.descriptorOf(vector),
-      get observed() {
-        return machine.observer !== undefined
-      },
-      moved: (iova, length, write) => dma.moved(iova, length, write),
-      failed: (where, message) =>
-        machine.observer?.event({
-          type: 'device-failed',
-          call: machine.currentCall,
-          device: this.bdf,
-          model: this.model.name,
-          where,
-          message,
-        }),
     }
   }
 
