@@ -7,7 +7,14 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { type Ended, iommufdUser } from '../cli/program.ts'
 import { compile, hasStaticLibrary, RUNS, scratchPath, unless } from '../host/programs.ts'
-import { guestArguments, guestFile, guestKernel, hasBusybox, writeInitramfs } from './guest.ts'
+import {
+  GUEST_COMMAND_LINE,
+  guestArguments,
+  guestFile,
+  guestKernel,
+  hasBusybox,
+  writeInitramfs,
+} from './guest.ts'
 import { installedQemu, iommufdQemu, type Qemu } from './qemu.ts'
 
 const HOST = process.arch === 'x64' && RUNS[0]
@@ -117,7 +124,7 @@ describe.skipIf(NEEDS.some(([there]) => !there))(`QEMU${unless(...NEEDS)}`, () =
       await writesDisk(by, [
         ...['-machine', 'q35,accel=tcg,kernel-irqchip=split'],
         ...['-device', 'intel-iommu,caching-mode=on'],
-        ...['-append', 'console=ttyS0 quiet panic=-1 intel_iommu=on iommu.strict=1'],
+        ...['-append', `${GUEST_COMMAND_LINE} intel_iommu=on iommu.strict=1`],
         ...['-device', 'vfio-pci,host=0000:01:00.0'],
       ])
     },
