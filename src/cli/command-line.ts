@@ -121,7 +121,7 @@ const addRun = (program: Command): void => {
       'serve a page that follows the run, to a browser on this machine; its address is printed',
       port,
     )
-    .option('--open', 'open that page in a browser')
+    .option('--open', 'open that page in a browser; implies --inspect')
     .option(
       '-e, --filter <filter>',
       'trace only these calls: names or numbers, separated by commas; ! excludes; ' +

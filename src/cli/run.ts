@@ -20,7 +20,7 @@ export const runCommand = async (
   let config: RunConfig
   try {
     config = await runConfig(options, command)
-    if (options.inspect !== undefined) config = await inspected(config, options)
+    if (options.inspect !== undefined || options.open) config = await inspected(config, options)
   } catch (error) {
     if (!(error instanceof UsageError || error instanceof FilterError)) throw error
     process.stderr.write(`iommufd-user: ${error.message}\n`)
