@@ -3,6 +3,7 @@ import { type ByteLength, hex, type Iova, MAX_U64, type UserVa } from '../abi/br
 import { IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMUFD_IOAS_MAP_FLAGS } from '../abi/iommufd/ioas.ts'
 import { AREA_READABLE, AREA_WRITABLE } from './area-cursor.ts'
 import { command } from './command.ts'
+import type { ContextEvent } from './context.ts'
 import { type DmaBuf, isDmaBuf } from './dma-buf.ts'
 import type { ProcessMemory } from './events.ts'
 import type { FrameTable } from './frames.ts'
@@ -293,19 +294,22 @@ export const emitMapped = (
   copyOf?: { readonly ioas: Ioas['id']; readonly iova: Iova },
 ): void => {
   ioas.touch(iova, length, 'map')
-  ioas.context.emit({
+  const event: { -readonly [Name in keyof AreaMapped]: AreaMapped[Name] } = {
     type: 'area-mapped',
     ioas: ioas.id,
     iova,
     length,
     source: source.toString(),
-    ...(source.backing === undefined ? { memory: memoryAt(source, address) } : {}),
     fixed,
     readable: (flags & AREA_READABLE) !== 0,
     writable: (flags & AREA_WRITABLE) !== 0,
-    ...(copyOf === undefined ? {} : { copyOf }),
-  })
+  }
+  if (source.backing === undefined) event.memory = memoryAt(source, address)
+  if (copyOf !== undefined) event.copyOf = copyOf
+  ioas.context.emit(event)
 }
+
+type AreaMapped = ContextEvent & { readonly type: 'area-mapped' }
 
 const memoryAt = ({ owner }: PageSource, address: bigint): ProcessMemory => ({
   pid: owner.process.pid,

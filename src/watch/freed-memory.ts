@@ -1,3 +1,4 @@
+import { MAX_U64 } from '../abi/brands.ts'
 import type { ContextNumber, EngineEvent } from '../engine/events.ts'
 import { bytesText, count, rangeText } from './english.ts'
 import { mappedEvidence } from './explanation.ts'
@@ -47,7 +48,8 @@ interface Lost {
 }
 
 const makeFinder = ({ history }: Known): Finder => {
-  const memory = new MemoryIndex()
+  /** Made when memory is given up for the first time, which most programs never do while they run. */
+  let memory: MemoryIndex | undefined
   /** By context, then by first IOVA and IOAS. */
   const lost = new Map<ContextNumber, Map<string, Lost>>()
   const key = (ioas: number, start: bigint): string => `${ioas} ${start}`
@@ -55,6 +57,7 @@ const makeFinder = ({ history }: Known): Finder => {
   const replaced = (event: Replaced): void => {
     // Memory that is moved is still seen, and an execve may fail: neither is known to free anything.
     if (event.by === 'mremap' || event.by === 'execve') return
+    memory ??= indexOf(history)
     for (const area of memory.within(event.space, event.start, event.end)) {
       const ofContext = lost.get(area.context) ?? new Map<string, Lost>()
       lost.set(area.context, ofContext)
@@ -106,9 +109,10 @@ const makeFinder = ({ history }: Known): Finder => {
   return (event, report) => {
     switch (event.type) {
       case 'area-mapped':
-        memory.add(areaOf(event))
+        memory?.add(areaOf(event))
         return
       case 'area-unmapped':
+        if (memory === undefined) return
         for (const area of history
           .ioas(event.context, event.ioas)
           ?.within(event.iova, event.iova + event.length - 1n) ?? []) {
@@ -117,6 +121,7 @@ const makeFinder = ({ history }: Known): Finder => {
         }
         return
       case 'area-split': {
+        if (memory === undefined) return
         const area = history.ioas(event.context, event.ioas)?.at(event.after)
         if (area === undefined || area.last === event.after) return
         memory.remove(area)
@@ -136,6 +141,14 @@ const makeFinder = ({ history }: Known): Finder => {
         goesOn(event, report)
     }
   }
+}
+
+const indexOf = (history: Known['history']): MemoryIndex => {
+  const memory = new MemoryIndex()
+  for (const { ioases } of history.contexts.values())
+    for (const ioas of ioases.values())
+      for (const area of ioas.within(0n, MAX_U64)) memory.add(area)
+  return memory
 }
 
 /** After an exit, only others can use the context. */

@@ -198,19 +198,22 @@ export class History {
 }
 
 /** The mapping that an event tells of. */
-export const areaOf = (event: AreaMapped): AreaHistory => ({
-  context: event.context,
-  ioas: event.ioas,
-  start: event.iova,
-  last: event.iova + event.length - 1n,
-  mapped: event.call,
-  source: event.source,
-  fixed: event.fixed,
-  readable: event.readable,
-  writable: event.writable,
-  ...(event.memory === undefined ? {} : { memory: event.memory }),
-  ...(event.copyOf === undefined ? {} : { copyOf: event.copyOf }),
-})
+export const areaOf = (event: AreaMapped): AreaHistory => {
+  const area: { -readonly [Name in keyof AreaHistory]: AreaHistory[Name] } = {
+    context: event.context,
+    ioas: event.ioas,
+    start: event.iova,
+    last: event.iova + event.length - 1n,
+    mapped: event.call,
+    source: event.source,
+    fixed: event.fixed,
+    readable: event.readable,
+    writable: event.writable,
+  }
+  if (event.memory !== undefined) area.memory = event.memory
+  if (event.copyOf !== undefined) area.copyOf = event.copyOf
+  return area
+}
 
 const unmapped = (
   ioas: IoasHistory | undefined,
