@@ -3,9 +3,15 @@ import { describe, expect, it } from 'vitest'
 import { mapFixed, SELFTEST, T } from '../../conformance/cases/mock.ts'
 import { type FieldValues, fails, ok, type Steps, words } from '../../conformance/example.ts'
 import { ARRAY, B, slotFd } from '../../conformance/places.ts'
-import { byteLength, iova, type Pasid, physAddr } from '../../src/abi/brands.ts'
+import { byteLength, iova, type Pasid, physAddr, userVa } from '../../src/abi/brands.ts'
 import type { ErrnoName } from '../../src/abi/errno.ts'
-import type { Domain, IommuDriver, PagingDomain } from '../../src/engine/iommu-driver.ts'
+import type {
+  Domain,
+  DriverData,
+  IommuDriver,
+  PagingDomain,
+} from '../../src/engine/iommu-driver.ts'
+import { Machine } from '../../src/engine/machine.ts'
 import { Refusal } from '../../src/engine/reason.ts'
 import { AmdIommu } from '../../src/iommu/amd/amd-iommu.ts'
 import { SmmuIommu } from '../../src/iommu/arm/smmu-iommu.ts'
@@ -15,7 +21,9 @@ import { PlatformDevice, PlatformGroup } from '../../src/iommu/platform-device.t
 import { type PlatformIommu, platformNamed, platforms } from '../../src/iommu/platforms.ts'
 import { RiscvIommu } from '../../src/iommu/riscv/riscv-iommu.ts'
 import { TableMemory } from '../../src/iommu/table-memory.ts'
+import { callerPages } from '../../src/iommu/test/caller-pages.ts'
 import { VirtioIommu } from '../../src/iommu/virtio/virtio-iommu.ts'
+import { Program } from '../engine/support/program.ts'
 import { Bench, made } from './platform-bench.ts'
 
 const NEST_PARENT = 1
@@ -311,4 +319,24 @@ describe('the mock and the test interface', () => {
       })
     })
   })
+})
+
+it('VT-d nests on a parent that was made for it alone', () => {
+  const iommu = platform('intel-sm-57')
+  const driver: IommuDriver = iommu
+  const device = deviceOf(iommu)
+  const data: DriverData = {
+    type: 1,
+    length: 0,
+    copyIn: () => new Uint8Array(0),
+    copyOut: () => undefined,
+  }
+  const nested = driver.allocNested?.(device, domainOf(iommu), 0, data)
+  expect(codeOf(nested)).toBe('vtd-parent-not-nest-parent')
+})
+
+it('the last page of all addresses belongs to nobody', () => {
+  const program = new Program(new Machine())
+  const [page] = callerPages(program.call(), userVa(0xffff_ffff_ffff_f000n), 0x1000n)
+  expect(codeOf(page?.object)).toBe('caller-page-at-the-end')
 })

@@ -12,7 +12,7 @@ import { Refusal, type Result, reasonKind, refuse } from '../../../src/engine/re
 import { type Buffer, ProgramMemory } from '../../../src/library/program-memory.ts'
 
 const NoDescriptor = reasonKind({
-  code: 'test-no-descriptor',
+  code: 'fixture-no-descriptor',
   errno: 'EMFILE',
   cite: 'test fixture',
   say: () => 'the test program has no free descriptor',

@@ -165,9 +165,14 @@ export class PciWorld {
   /** A new descriptor for an eventfd. */
   eventfd(): { readonly fd: Fd; readonly eventfd: TestEventfd } {
     const eventfd = new TestEventfd()
+    return { fd: this.foreign(eventfd), eventfd }
+  }
+
+  /** A new descriptor for a file that is not ours. */
+  foreign(file: ForeignFile): Fd {
     const number = 100 + this.#foreign.size
-    this.#foreign.set(number, eventfd)
-    return { fd: number as Fd, eventfd }
+    this.#foreign.set(number, file)
+    return number as Fd
   }
 
   call() {
