@@ -51,6 +51,7 @@ export const watchedSystem = async (config: RunConfig): Promise<HostedSystem> =>
     lockedPages: (space) => machine.lockedMemory.ofSpace(world?.space(space) ?? space),
     ...(config.testInterface ? { faults: new FaultInjector() } : {}),
     ...(countdown === undefined ? {} : { fails: countdown }),
+    ...(config.doctor === null ? {} : { placesCalls: true }),
     ...(stamper === undefined ? {} : { watch: stamper.watch(machine, world) }),
     programEnded: (status) => {
       const instead = doctor?.programEnded(status)

@@ -88,6 +88,8 @@ export interface HostedSystem {
   readonly deviceWorkers?: readonly DeviceWorker[]
   /** What devices have asked to be called back for; absent where no device has a notion of time. */
   readonly timers?: HostTimers
+  /** Whoever watches wants to know where in the program calls are made, which takes time. */
+  readonly placesCalls?: boolean
   /** Absent when nobody watches. */
   readonly watch?: CallWatch
   /** No process is left to serve. */

@@ -66,7 +66,9 @@ const reportReplaced = (
   if (system.watch === undefined) return
   const { pid } = call.process
   const range = { start: start as UserVa, end: end as UserVa }
-  system.watch.replaces({ pid, tid: notifications.tid, space: id, ...range, by })
+  const place = call.place()
+  const where = place === undefined ? {} : { place }
+  system.watch.replaces({ pid, tid: notifications.tid, space: id, ...range, by, ...where })
 }
 
 /** setuid and its relatives, and unshare into a user namespace of its own. */

@@ -1,8 +1,10 @@
 /** The call being served, as the engine sees it. One object, filled anew for each call. */
 import type { Fd } from '../abi/brands.ts'
+import type { CodePlace } from '../engine/events.ts'
 import type { OpenFile } from '../engine/file.ts'
 import type { Call, FallibleStep, ForeignFile } from '../engine/ports.ts'
 import { type Refusal, reasonKind, refuse } from '../engine/reason.ts'
+import type { CallerPlaces } from './caller-place.ts'
 import type { ClientMemory } from './client-memory.ts'
 import type { Eventfds } from './eventfds.ts'
 import { foreignFile } from './foreign-file.ts'
@@ -30,6 +32,7 @@ export class ServedCall implements Call {
   readonly #shared: SharedMemory
   readonly #eventfds: Eventfds
   readonly #fails: (tid: number, step: FallibleStep) => boolean
+  readonly #places: CallerPlaces | undefined
   readonly memory: ClientMemory
   #task: Task | undefined
   tid = 0
@@ -45,6 +48,8 @@ export class ServedCall implements Call {
     eventfds: Eventfds
     memory: ClientMemory
     fails: (tid: number, step: FallibleStep) => boolean
+    /** Absent where nobody wants to know. */
+    places: CallerPlaces | undefined
   }) {
     this.#sys = parts.sys
     this.#notifications = parts.notifications
@@ -53,6 +58,7 @@ export class ServedCall implements Call {
     this.#shared = parts.shared
     this.#eventfds = parts.eventfds
     this.#fails = parts.fails
+    this.#places = parts.places
     this.memory = parts.memory
     // By the file, write protection would not hold (client-memory.ts).
     if (parts.memory.access === 'process_vm') this.#shared.callerMemory = parts.memory
@@ -112,6 +118,10 @@ export class ServedCall implements Call {
     }
     this.#sys.call('close', fd)
     return installed as Fd
+  }
+
+  place(): CodePlace | undefined {
+    return this.#places?.of(this.process.pid, this.tid, this.memory)
   }
 
   fails(step: FallibleStep): boolean {

@@ -1,6 +1,7 @@
 /** Serves trapped calls: one handler per system call, chosen by its number. */
 import type { FallibleStep } from '../engine/ports.ts'
 import type { SyscallName } from './arch.ts'
+import { CallerPlaces } from './caller-place.ts'
 import { ClientMemory, type MemoryAccess } from './client-memory.ts'
 import { directoryCalls, Listings } from './directories.ts'
 import { directoryChanges } from './directory-changes.ts'
@@ -75,7 +76,9 @@ export const createServer = (
     shared.moving = () => {
       for (const worker of workers) worker.memoryMoving()
     }
-  const call = new ServedCall({ sys, notifications, tasks, files, shared, eventfds, memory, fails })
+  const places = system.placesCalls && sys.arch.name === 'x64' ? new CallerPlaces() : undefined
+  const parts = { sys, notifications, tasks, files, shared, eventfds, memory, fails, places }
+  const call = new ServedCall(parts)
   const tree = new Tree(system)
   return {
     sys,

@@ -36,8 +36,10 @@ export const setup = (project: TestProject): (() => Promise<void>) => {
         reached.add(code)
     rmSync(directory, { recursive: true })
     const { testFiles } = await project.globTestFiles()
-    // Part of the tests proves nothing.
-    if (files.length < testFiles.length || project.config.testNamePattern !== undefined) return
+    // Part of the tests proves nothing, but REASONS=check shows how far it comes.
+    const asked = process.env['REASONS'] === 'check'
+    if (!asked && (files.length < testFiles.length || project.config.testNamePattern !== undefined))
+      return
     check(reached)
   }
 }

@@ -10,6 +10,7 @@ import { Refusal } from '../../../src/engine/reason.ts'
 import { hotReset, hotResetInfo } from '../../../src/vfio/pci/hot-reset.ts'
 import { MessageInterrupts } from '../../../src/vfio/pci/message-interrupts.ts'
 import type { PciModel } from '../../../src/vfio/pci/pci-model.ts'
+import { functionControls } from '../../../src/vfio/pci/sysfs-controls.ts'
 import type { VfioPci } from '../../../src/vfio/pci/vfio-pci.ts'
 import { reasonsOf } from '../../reached.ts'
 import { PciWorld, TestEventfd } from './world.ts'
@@ -157,4 +158,31 @@ test('06 §8: a thousand ioeventfds, and one', () => {
     }).result
   for (let data = 0; data < 1000; data++) expect(add(data)).toBe(0)
   expect(reasonsOf(() => add(1000))).toEqual(['ioeventfd-too-many'])
+})
+
+test('06 §10.2: what vfio-pci refuses to bind, unbind and match', () => {
+  const { driver, functions } = world.pci
+  const bdf = functions[0]?.bdf ?? ''
+  expect(reasonsOf(() => driver.bind('0000:77:00.0'))).toEqual(['sysfs-no-such-function'])
+  expect(reasonsOf(() => driver.newId('rubbish'))).toEqual(['driver-id-malformed'])
+  expect(reasonsOf(() => driver.removeId('1234 11e8'))).toEqual(['driver-id-unknown'])
+  expect(reasonsOf(() => driver.newId('1234 11e8'))).toEqual([])
+  expect(reasonsOf(() => driver.newId('1234 11e8'))).toEqual(['driver-id-known'])
+  expect(reasonsOf(() => driver.bind(bdf))).toEqual(['function-already-bound'])
+  driver.unbind(bdf)
+  expect(reasonsOf(() => driver.unbind(bdf))).toEqual(['function-not-bound'])
+  if (functions[0] !== undefined) driver.override(functions[0], 'another')
+  expect(reasonsOf(() => driver.bind(bdf))).toEqual(['driver-does-not-match'])
+})
+
+test('06 §10.3: what a function refuses in its directory', () => {
+  const { driver, functions } = world.pci
+  const [fn] = functions
+  if (fn === undefined) throw new Error('no function')
+  const write = (name: string, text: string) => {
+    const { node } = functionControls(driver, fn, '', '').find(({ path }) => path === name) ?? {}
+    if (node?.kind === 'text') node.write?.(new TextEncoder().encode(text))
+  }
+  expect(reasonsOf(() => write('/reset', '2'))).toEqual(['reset-takes-one'])
+  expect(reasonsOf(() => write('/enable', '1'))).toEqual(['enabled-by-driver'])
 })
