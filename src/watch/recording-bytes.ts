@@ -65,22 +65,25 @@ export class ByteBuffer {
     this.length = length + 9
   }
 
-  /** Everything that is in another one. */
-  append(other: ByteBuffer): void {
-    this.#copy(other.bytes, other.length)
+  /** What is in another one, from one place to another. */
+  append(other: ByteBuffer, from = 0, to = other.length): void {
+    const { bytes } = other
+    this.reserve(to - from)
+    this.bytes.set(bytes.subarray(from, to), this.length)
+    this.length += to - from
+  }
+
+  dropFirst(count: number): void {
+    this.bytes.copyWithin(0, count, this.length)
+    this.length -= count
   }
 
   /** With its length in front. */
   block(bytes: Uint8Array): void {
     this.varint(bytes.length)
-    this.#copy(bytes, bytes.length)
-  }
-
-  /** The first `count` bytes of `from`. */
-  #copy(from: Uint8Array, count: number): void {
-    this.reserve(count)
-    this.bytes.set(count === from.length ? from : from.subarray(0, count), this.length)
-    this.length += count
+    this.reserve(bytes.length)
+    this.bytes.set(bytes, this.length)
+    this.length += bytes.length
   }
 
   /** UTF-8, with its length in front. */

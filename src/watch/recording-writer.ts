@@ -14,6 +14,8 @@ import { ValueEncoder } from './recording-encoder.ts'
 
 /** Bytes that are collected before the sink gets them. */
 const CHUNK = 1 << 16
+/** As many events and records wait to be written together: the processor then has at hand what that takes. */
+const BATCH = 256
 
 /**
  * Records what it observes. Bytes go to `sink` in chunks of whole records; a sink that keeps a chunk
@@ -27,6 +29,9 @@ export class RecordingWriter implements Observer {
   readonly #served = new ByteBuffer(CHUNK)
   /** What a call into the machine asked of the world: its values are put here, and kept by `served`. */
   readonly servedValues = new ValueEncoder(this.#served)
+  /** Events, and where a record in `#served` ends, in order: written together, which is faster than one by one. */
+  readonly #waiting: (EngineEvent | number)[] = []
+  readonly #stamps: (Stamp | undefined)[] = []
   #last = 0
   /** The last record is an end. */
   #ended = false
@@ -42,6 +47,34 @@ export class RecordingWriter implements Observer {
 
   event(event: EngineEvent, stamp?: Stamp): void {
     this.#ended = false
+    this.#waiting.push(event)
+    this.#stamps.push(stamp)
+    // What a refusal says is computed, and may not be the same later.
+    const isRefused = event.type === 'call' && typeof event.result !== 'number'
+    if (isRefused || this.#waiting.length >= BATCH) this.#write()
+  }
+
+  /** Writes what waits. */
+  #write(): void {
+    const waiting = this.#waiting
+    const stamps = this.#stamps
+    let from = 0
+    for (let i = 0; i < waiting.length; i++) {
+      const one = waiting[i]
+      if (typeof one === 'number') {
+        const start = this.#begin(RecordKind.SERVED)
+        this.#buffer.append(this.#served, from, one)
+        from = one
+        this.#finish(start)
+      } else if (one !== undefined) this.#writeEvent(one, stamps[i])
+    }
+    waiting.length = 0
+    stamps.length = 0
+    // What follows belongs to a record that is not complete.
+    this.#served.dropFirst(from)
+  }
+
+  #writeEvent(event: EngineEvent, stamp: Stamp | undefined): void {
     const start = this.#begin(RecordKind.EVENT)
     const values = this.#events
     if (stamp === undefined) values.value(undefined)
@@ -60,10 +93,9 @@ export class RecordingWriter implements Observer {
   /** The values in `servedValues` are a record. Events that came in between stand before it. */
   served(): void {
     this.#ended = false
-    const start = this.#begin(RecordKind.SERVED)
-    this.#buffer.append(this.#served)
-    this.#finish(start)
-    this.#served.length = 0
+    this.#waiting.push(this.#served.length)
+    this.#stamps.push(undefined)
+    if (this.#waiting.length >= BATCH) this.#write()
   }
 
   /**
@@ -72,6 +104,7 @@ export class RecordingWriter implements Observer {
    */
   end(at: number): void {
     if (this.#ended) return
+    this.#write()
     this.#ended = true
     const start = this.#begin(RecordKind.END)
     new ValueEncoder(this.#buffer).value({ at })
@@ -79,12 +112,12 @@ export class RecordingWriter implements Observer {
     this.flush()
   }
 
-  /** Is anything waiting for `flush`? */
-  get isEmpty(): boolean {
-    return this.#buffer.length === 0
+  flush(): void {
+    this.#write()
+    this.#hand()
   }
 
-  flush(): void {
+  #hand(): void {
     const buffer = this.#buffer
     if (buffer.length === 0) return
     this.#sink(buffer.bytes.subarray(0, buffer.length))
@@ -105,6 +138,6 @@ export class RecordingWriter implements Observer {
     const length = buffer.length - start - LENGTH_BYTES
     if (length > MAX_RECORD) throw new RangeError(`a record of ${length} bytes is too long`)
     buffer.view.setUint32(start, length, true)
-    if (buffer.length >= CHUNK) this.flush()
+    if (buffer.length >= CHUNK) this.#hand()
   }
 }
