@@ -3,7 +3,7 @@ import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, expect, it } from 'vitest'
 import { type InspectorServer, serveRecording } from '../../src/cli/inspector-server.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'inspector-server-'))
@@ -19,7 +19,7 @@ afterEach(() => {
   server.close()
 })
 
-process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
+afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
 interface Asked {
   readonly method?: string
