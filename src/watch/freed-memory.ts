@@ -1,4 +1,7 @@
 import { MAX_U64 } from '../abi/brands.ts'
+import { IOMMU_DESTROY } from '../abi/iommufd/context.ts'
+import { IOMMU_IOAS_UNMAP } from '../abi/iommufd/ioas.ts'
+import { VFIO_IOMMU_UNMAP_DMA } from '../abi/vfio/container.ts'
 import type { ContextNumber, EngineEvent } from '../engine/events.ts'
 import { bytesText, count, rangeText } from './english.ts'
 import { mappedEvidence } from './explanation.ts'
@@ -151,9 +154,19 @@ const indexOf = (history: Known['history']): MemoryIndex => {
   return memory
 }
 
+/** Whoever calls these is about to let go: some programs free first, and unmap what they freed one by one. */
+const LETS_GO: ReadonlySet<number | undefined> = new Set([
+  IOMMU_IOAS_UNMAP.request,
+  IOMMU_DESTROY.request,
+  VFIO_IOMMU_UNMAP_DMA.request,
+])
+
 /** After an exit, only others can use the context. */
-const isUse = ({ replaced }: Lost, { pid, operation }: EngineEvent & { type: 'call' }): boolean =>
-  operation === 'ioctl' && (replaced.by !== 'exit' || pid !== replaced.pid)
+const isUse = (
+  { replaced }: Lost,
+  { pid, operation, request }: EngineEvent & { type: 'call' },
+): boolean =>
+  operation === 'ioctl' && !LETS_GO.has(request) && (replaced.by !== 'exit' || pid !== replaced.pid)
 
 /** As many mappings as are named. */
 const NAMED = 4

@@ -123,6 +123,14 @@ describe('memory that is given up while it is mapped', () => {
     expect(codesOf([...gone, released])).toEqual([])
   })
 
+  test('is none for a program that frees first and then unmaps one by one', () => {
+    const both = [...lost, mapped(4, 0x9000n, PAGE, { address: address + 2n * PAGE }), ended(4)]
+    const freed = replaced(5, address, address + 3n * PAGE)
+    const unmap = (number: number) => call({ call: number, request: IOMMU_IOAS_UNMAP.request })
+    const first = [unmapped(6, 0x1000n, 2n * PAGE), unmap(6)]
+    expect(codesOf([...both, freed, ...first, unmapped(7, 0x9000n, PAGE), unmap(7)])).toEqual([])
+  })
+
   test('is none where it is moved, elsewhere, or of another process', () => {
     expect(codesOf([...lost, replaced(4, address, address + PAGE, 'mremap'), ended(5)])).toEqual([])
     expect(codesOf([...lost, replaced(4, address - PAGE, address), ended(5)])).toEqual([])
