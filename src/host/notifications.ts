@@ -3,7 +3,6 @@ import {
   SECCOMP_ADDFD_FLAG_SEND,
   SECCOMP_IOCTL_NOTIF_ADDFD,
   SECCOMP_IOCTL_NOTIF_ID_VALID,
-  SECCOMP_IOCTL_NOTIF_RECV,
   SECCOMP_IOCTL_NOTIF_SEND,
   SECCOMP_IOCTL_NOTIF_SET_FLAGS,
   SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
@@ -48,15 +47,6 @@ export class Notifications {
     this.#responseWords = new Int32Array(this.response.bytes.buffer)
     // Saves a trip through another processor's run queue (Linux 6.6); an older kernel refuses, no matter.
     sys.call('ioctl', listener, SECCOMP_IOCTL_NOTIF_SET_FLAGS, SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
-  }
-
-  /** False when there is nothing to serve: the caller was killed meanwhile (ENOENT), or a signal came. */
-  receive(): boolean {
-    this.notif.bytes.fill(0)
-    const { address } = this.notif
-    if (this.#sys.call('ioctl', this.listener, SECCOMP_IOCTL_NOTIF_RECV, address) < 0) return false
-    this.received()
-    return true
   }
 
   /** `notif` has been filled. */

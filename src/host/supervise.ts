@@ -30,7 +30,7 @@ import type { SupervisorOrder } from './run-protocol.ts'
 import { createServer, handlers, releaseClosed, type Server, serve } from './server.ts'
 import type { Sys } from './sys.ts'
 import { koffiSys } from './sys-koffi.ts'
-import { Turn } from './turn.ts'
+import { type Arrival, Turn } from './turn.ts'
 
 /** Signals meant for the program's group or session, which the supervisor outlives. */
 const OUTLIVED = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU]
@@ -178,6 +178,9 @@ class Supervisor {
     const turn = this.#turn
     const table = handlers(this.#server.sys)
     const report = (error: unknown): void => this.#reportBug(error)
+    const serveArrived = (arrival: Arrival): void => {
+      if (arrival !== 'nothing') serve(this.#server, table, arrival === 'goes-on', report)
+    }
     for (;;) {
       turn.follow(streak.held)
       const arrival = turn.next(this.#untilNextTimer())
@@ -188,10 +191,11 @@ class Supervisor {
         } else if (turn.ready(INOTIFY) !== 0) files.drain()
         const { listener } = turn
         if ((listener & POLLIN) !== 0) {
-          if (notifications.receive()) serve(this.#server, table, false, report)
+          turn.follow(streak.held)
+          serveArrived(turn.receive())
         } else if ((listener & (POLLHUP | POLLERR)) !== 0) break
         await this.#attend()
-      } else if (arrival !== 'nothing') serve(this.#server, table, arrival === 'goes-on', report)
+      } else serveArrived(arrival)
       if (system.timers?.untilNext() === 0) {
         notifications.send()
         system.timers.runDue()

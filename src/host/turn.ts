@@ -28,6 +28,7 @@ const NOBODY = 0xffff_ffff
 const SEND = 0
 const WAIT = 1
 const LISTENER_ALONE = 3
+const CLEAR = 4
 const RECEIVE = 5
 const SAME_THREAD = 7
 const SAME_DESCRIPTOR = 8
@@ -131,10 +132,19 @@ export class Turn {
       this.#lookAtOthers(sequence.result(WAIT))
       return 'look'
     }
+    return this.#received(stopped)
+  }
+
+  /** Receives the call that is known to be there, since the listener is ready. */
+  receive(): Arrival {
+    return this.#received(this.#sequence.run(CLEAR))
+  }
+
+  #received(stopped: number): Arrival {
     if (stopped === RECEIVE) return 'nothing'
-    notifications.received()
+    this.#notifications.received()
     if (stopped <= SAME_FILE) return 'call'
-    this.#memory.firstRead(stopped === END ? sequence.result(READ) : 0)
+    this.#memory.firstRead(stopped === END ? this.#sequence.result(READ) : 0)
     return 'goes-on'
   }
 
