@@ -53,6 +53,7 @@ const askedDoctor = (
       if (atOnce) standardError.write(findingBox(finding))
     },
   })
+  let written: string | undefined
   const write = (): boolean => {
     const report = doctor.report()
     const bad = findingsThatFail(report, config.failOn)
@@ -64,7 +65,11 @@ const askedDoctor = (
       passed: bad.length === 0,
     }
     const text = reporters[config.format](report, run)
-    if (config.output !== STANDARD_ERROR) writeFileSync(config.output, text)
+    if (config.output !== STANDARD_ERROR) {
+      // Whoever waited for the program may be reading it: it is written again only if there is more.
+      if (text !== written) writeFileSync(config.output, text)
+      written = text
+    }
     // What was said at once is not said again.
     else if (config.format !== 'text' || !atOnce) standardError.write(text)
     return run.passed
