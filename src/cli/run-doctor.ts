@@ -1,7 +1,7 @@
 /** What a run says about the program: everything with --doctor, else only what is serious. */
 import { writeFileSync } from 'node:fs'
 import type { Observer } from '../engine/observer.ts'
-import { isSerious, seriousFinders } from '../watch/all-finders.ts'
+import { isSerious, seriousFinders, seriousFindersWithoutDma } from '../watch/all-finders.ts'
 import { Diagnosis } from '../watch/diagnosis.ts'
 import { Doctor, findingsThatFail } from '../watch/doctor.ts'
 import { count } from '../watch/english.ts'
@@ -112,13 +112,16 @@ const unaskedDoctor = (
   standardError: TextSink,
 ): RunDoctor => {
   const kept: Finding[] = []
-  const diagnosis = new Diagnosis((finding) => {
-    if (!isSerious(finding.code)) return
-    // In a trace, a finding is best seen where it was made.
-    trace?.finding(finding)
-    if (config.findings === 'at-once') standardError.write(findingBox(finding))
-    else if (config.trace !== STANDARD_ERROR) kept.push(finding)
-  }, seriousFinders)
+  const diagnosis = new Diagnosis(
+    (finding) => {
+      if (!isSerious(finding.code)) return
+      // In a trace, a finding is best seen where it was made.
+      trace?.finding(finding)
+      if (config.findings === 'at-once') standardError.write(findingBox(finding))
+      else if (config.trace !== STANDARD_ERROR) kept.push(finding)
+    },
+    config.devices.length > 0 ? seriousFinders : seriousFindersWithoutDma,
+  )
   return {
     observer: diagnosis,
     programEnded: () => {

@@ -94,6 +94,7 @@ const failureCountdown = (nth: number | null): HostedSystem['fails'] => {
 
 /** Adds to events what only the host knows: the time, and the descriptor. */
 class Stamper implements Observer {
+  readonly interest?: 'objects'
   readonly #observer: Observer
   readonly #isTimed: boolean
   readonly #began = performance.now()
@@ -103,6 +104,7 @@ class Stamper implements Observer {
   constructor(observer: Observer, isTimed: boolean) {
     this.#observer = observer
     this.#isTimed = isTimed
+    if (observer.interest !== undefined) this.interest = observer.interest
   }
 
   event(event: EngineEvent): void {
@@ -124,7 +126,10 @@ class Stamper implements Observer {
         world?.callEnds()
       },
       answered: (call) => this.event({ type: 'call', call: number(), context: undefined, ...call }),
-      replaces: (memory) => this.event({ type: 'memory-replaced', call: number(), ...memory }),
+      replaces: (memory) => {
+        if (this.interest === 'objects') return
+        this.event({ type: 'memory-replaced', call: number(), ...memory })
+      },
     }
   }
 

@@ -348,7 +348,7 @@ export class Access extends KernelObject {
     iova: Iova,
     length: ByteLength,
   ): void {
-    if (this.context.machine.observer === undefined) return
+    if (this.context.machine.memoryObserver === undefined) return
     this.context.emit({ type, access: this.id, ioas, iova, length })
   }
 

@@ -202,7 +202,7 @@ export const dispatch = (
     return refuse(StructUnreadable, { argument, size: length })
   // A copy of our own: responses are built in place.
   const bytes = read.slice(0, length)
-  machine.callInput = machine.observer === undefined ? undefined : bytes.slice()
+  machine.callInput = machine.memoryObserver === undefined ? undefined : bytes.slice()
   return found.run(context, call, argument, bytes)
 }
 

@@ -214,7 +214,7 @@ const placePieces = (
     }
     at += pieceLength
   }
-  if (ioas.context.machine.observer !== undefined) {
+  if (ioas.context.machine.memoryObserver !== undefined) {
     let to: bigint = iova
     const fixed = request.iova !== undefined
     for (const { source, slot, offset, length: pieceLength } of pieces) {

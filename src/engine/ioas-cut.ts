@@ -86,6 +86,6 @@ const cutAfter = (ioas: Ioas, after: Iova): Result<void> => {
   areas.split(page, offset)
   source.areas += 1
   const { context } = ioas
-  if (context.machine.observer !== undefined)
+  if (context.machine.memoryObserver !== undefined)
     context.emit({ type: 'area-split', ioas: ioas.id, after })
 }

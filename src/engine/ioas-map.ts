@@ -246,7 +246,7 @@ const mapSource = (
     }
   }
   const iova = fixed ?? (addressOf(page, pageOffset) as Iova)
-  if (ioas.context.machine.observer !== undefined) {
+  if (ioas.context.machine.memoryObserver !== undefined) {
     const address = addressOf(source.firstPage, offset)
     emitMapped(ioas, iova, length, source, address, flags, fixed !== undefined)
   }

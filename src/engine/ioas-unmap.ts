@@ -143,7 +143,8 @@ const byteTotal = (pages: number, bytes: number): ByteLength =>
 
 /** Takes the area at the store's cursor out of the domains, lets go of its pages and drops it. */
 const removeArea = (ioas: Ioas): void => {
-  const observed = ioas.context.machine.observer === undefined ? [] : [ioas.areaAtCursor().range]
+  const observed =
+    ioas.context.machine.memoryObserver === undefined ? [] : [ioas.areaAtCursor().range]
   if (ioas.domains.length > 0) emptyDomains(ioas, ioas.domains, true)
   dropArea(ioas)
   emitUnmapped(ioas, observed)
@@ -184,7 +185,7 @@ export const removeAllAreas = (ioas: Ioas): ByteLength => {
   const { areas } = ioas
   const letGo = ioas.domains.length > 0
   const observed: IovaRange[] | undefined =
-    ioas.context.machine.observer === undefined ? undefined : []
+    ioas.context.machine.memoryObserver === undefined ? undefined : []
   let pages = 0
   let bytes = 0
   for (let more = areas.seek(0, 0); more; more = areas.next()) {

@@ -52,7 +52,9 @@ export class Machine {
   readonly dma = new DmaChanges()
   /** What the engine knows of each IOMMU group: owner, translation, attachments. */
   readonly groups = new IommuGroups(this.dma)
-  observer: Observer | undefined
+  #observer: Observer | undefined
+  /** The same, if it wants to know of memory and of what calls read and write. */
+  memoryObserver: Observer | undefined
   /** Commands by the low 8 bits of their request number. */
   readonly commands: ReadonlyMap<number, Command>
   /** Locked-memory counters: per user, and per address space (VmPin, VmLck). */
@@ -84,6 +86,15 @@ export class Machine {
       table.set(command.ioctl.request & 0xff, command)
     this.commands = table
     this.containerIoctl = options.containerIoctl ?? containerIoctl
+  }
+
+  get observer(): Observer | undefined {
+    return this.#observer
+  }
+
+  set observer(observer: Observer | undefined) {
+    this.#observer = observer
+    this.memoryObserver = observer?.interest === 'objects' ? undefined : observer
   }
 
   /**

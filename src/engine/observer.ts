@@ -20,5 +20,10 @@ export interface Stamp {
 }
 
 export interface Observer {
+  /**
+   * `objects`: wants to know nothing of memory, which is mapped, unmapped, pinned and charged far more often
+   * than anything else happens, nor of what calls read and write. Absent: everything.
+   */
+  readonly interest?: 'objects'
   event(event: EngineEvent, stamp?: Stamp): void
 }

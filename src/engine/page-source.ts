@@ -144,8 +144,8 @@ export class PageSource {
     const { owner } = this
     const standing = machine.lockedMemory.charge(owner, pages)
     if (standing instanceof Refusal) return standing
-    if (standing !== undefined && machine.observer !== undefined && owner.mode !== 'none')
-      machine.observer.event({
+    if (standing !== undefined && machine.memoryObserver !== undefined && owner.mode !== 'none')
+      machine.memoryObserver.event({
         type: 'memory-charged',
         call: machine.currentCall,
         pid: owner.process.pid,

@@ -28,6 +28,6 @@ export const readSizedStruct = <F extends Fields>(
   const length = Math.min(size, struct.size)
   if (read.length < length) return refuse(StructUnreadable, { argument, size: length })
   const bytes = read.slice(0, length)
-  if (machine.observer !== undefined) machine.callInput = bytes
+  if (machine.memoryObserver !== undefined) machine.callInput = bytes
   return struct.decode(bytes)
 }

@@ -75,7 +75,7 @@ export const readVfioStruct = <F extends Fields>(
 ): Result<DecodedFields<F> & { readonly argsz: number }> => {
   const bytes = readExactly(call, argument, declared.minimum, declared.name)
   if (bytes instanceof Refusal) return bytes
-  if (machine.observer !== undefined) machine.callInput = bytes.slice()
+  if (machine.memoryObserver !== undefined) machine.callInput = bytes.slice()
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   const argsz = view.getUint32(0, true)
   if (argsz < declared.minimum)
@@ -93,7 +93,7 @@ export const writeVfioStruct = <F extends Fields>(
   length: number,
 ): Result<void> => {
   const bytes = encode(declared.struct, value).subarray(0, length)
-  if (machine.observer !== undefined) machine.callOutput = bytes
+  if (machine.memoryObserver !== undefined) machine.callOutput = bytes
   return writeExactly(call, argument, bytes, declared.name)
 }
 

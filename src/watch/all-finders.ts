@@ -43,6 +43,14 @@ export const seriousFinders: readonly FinderKind[] = allFinders.filter(({ finds 
   finds.some(({ serious }) => serious === true),
 )
 
+/**
+ * Those of them that a run without devices can need: without DMA there is no DMA that fails. They want to
+ * know little, so that maps and unmaps of a program that nobody watches cost what they cost.
+ */
+export const seriousFindersWithoutDma: readonly FinderKind[] = seriousFinders.filter(
+  ({ interest }) => interest === 'objects',
+)
+
 /** Is this kind of finding said even if nobody asked? */
 export const isSerious = (code: string): boolean =>
   allFindingKinds.some((kind) => kind.code === code && kind.serious === true)

@@ -45,6 +45,7 @@ const makeFinder = (): Finder => {
 }
 
 export const containerSplit: FinderKind = {
+  interest: 'objects',
   finds: [
     {
       code: 'container-split',

@@ -12,6 +12,7 @@ import { History } from './history.ts'
  */
 export class Diagnosis implements Observer {
   readonly known: Known = { history: new History(), calls: new CallLog() }
+  readonly interest?: 'objects'
   readonly #finders: readonly Finder[]
   readonly #report: Report
   #held: Finding[] = []
@@ -21,6 +22,7 @@ export class Diagnosis implements Observer {
   constructor(report: Report, finders: readonly FinderKind[] = allFinders) {
     this.#report = report
     this.#finders = finders.map(({ make }) => make(this.known))
+    if (finders.every(({ interest }) => interest === 'objects')) this.interest = 'objects'
   }
 
   event(event: EngineEvent, _stamp?: Stamp): void {

@@ -20,6 +20,8 @@ export interface Known {
 
 /** A finder and what it can find. */
 export interface FinderKind {
+  /** It looks at nothing that an observer with this interest is not told of. */
+  readonly interest?: 'objects'
   readonly finds: readonly FindingKind[]
   readonly make: (known: Known) => Finder
 }

@@ -5,7 +5,9 @@ import type { Observer, Stamp } from '../engine/observer.ts'
 export const observers = (...several: (Observer | undefined)[]): Observer | undefined => {
   const present = several.filter((observer) => observer !== undefined)
   if (present.length <= 1) return present[0]
+  const interest = present.every((observer) => observer.interest === 'objects')
   return {
+    ...(interest ? { interest: 'objects' } : {}),
     event(event: EngineEvent, stamp?: Stamp): void {
       for (const observer of present) observer.event(event, stamp)
     },
