@@ -1,6 +1,6 @@
 /** Running programs of the tests under `run`: Python ones, and C ones where there is a compiler. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
@@ -20,6 +20,21 @@ export const unless = (...needs: readonly (readonly [boolean, string])[]): strin
   return missing.length === 0 ? '' : ` (skipped: needs ${missing.join(' and ')})`
 }
 export const RUNS = [runs, 'a machine that can run programs under simulation'] as const
+
+const CAP_IPC_LOCK = 14
+
+/** May a program lock so much memory, as mapping it for DMA does? Root may; others have a limit, on Linux too. */
+const mayLock = (kibibytes: number): boolean => {
+  if (process.platform !== 'linux') return false
+  const status = readFileSync('/proc/self/status', 'utf8')
+  const effective = BigInt(`0x${/^CapEff:\s*(\w+)/m.exec(status)?.[1] ?? '0'}`)
+  if (((effective >> BigInt(CAP_IPC_LOCK)) & 1n) === 1n) return true
+  const limit = spawnSync('sh', ['-c', 'ulimit -l'], { encoding: 'utf8' }).stdout.trim()
+  return limit === 'unlimited' || Number(limit) >= kibibytes
+}
+
+/** For guests and other programs that map much memory at once. */
+export const LOCKS_MUCH = [mayLock(1 << 20), 'ulimit -l of 1 GiB'] as const
 export const PYTHON = [hasPython, 'python3'] as const
 export const COMPILER = [hasCompiler, 'cc'] as const
 

@@ -6,7 +6,14 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { type Ended, iommufdUser } from '../cli/program.ts'
-import { compile, hasStaticLibrary, RUNS, scratchPath, unless } from '../host/programs.ts'
+import {
+  compile,
+  hasStaticLibrary,
+  LOCKS_MUCH,
+  RUNS,
+  scratchPath,
+  unless,
+} from '../host/programs.ts'
 import {
   GUEST_COMMAND_LINE,
   guestArguments,
@@ -23,6 +30,7 @@ const kernel = typeof qemu === 'string' ? qemu : guestKernel()
 const newer = typeof kernel === 'string' ? kernel : iommufdQemu()
 const NEEDS = [
   RUNS,
+  LOCKS_MUCH,
   [process.arch === 'x64', 'x86-64'],
   [typeof qemu !== 'string', String(qemu)],
   [typeof kernel !== 'string', String(kernel)],

@@ -128,7 +128,7 @@ static void die(void)
 	struct nvme_queue io = start();
 
 	for (int i = 0; i < 32; i++)
-		nvme_submit(&io, nvme_transfer(i & 1 ? OP_READ : OP_WRITE, i, 1024 + 256 * i, 256, DATA + (i << 17),
+		nvme_submit(&io, nvme_transfer(i & 1 ? OP_READ : OP_WRITE, i, 1024 + 256 * i, 256, DATA + ((i & 15) << 17),
 					       LIST + i * 64));
 	nvme_ring(&io);
 	kill(getpid(), SIGKILL);
@@ -175,7 +175,7 @@ static void reset(void)
 		struct nvme_queue io = start();
 
 		for (int i = 0; i < 32; i++)
-			nvme_submit(&io, nvme_transfer(OP_READ, i, 0, 256, DATA + (i << 17), LIST + i * 64));
+			nvme_submit(&io, nvme_transfer(OP_READ, i, 0, 256, DATA + ((i & 15) << 17), LIST + i * 64));
 		nvme_ring(&io);
 		if (ioctl(nvme_device, DEVICE_RESET) != 0)
 			fail("VFIO_DEVICE_RESET");
@@ -262,7 +262,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: nvme-client BDF STEP [IMAGE]\n");
 		return 2;
 	}
-	nvme_open(argv[1], 16 << 20);
+	/* Two of these fit into the 8 MiB that an ordinary user may lock. */
+	nvme_open(argv[1], 3 << 20);
 	if (strcmp(argv[2], "vanish") == 0)
 		vanish(argv[3]);
 	for (unsigned i = 0; i < sizeof steps / sizeof steps[0]; i++)
