@@ -53,5 +53,6 @@ export const objectId = (value: number): ObjectId => u32(value) as ObjectId
 export const pasid = (value: number): Pasid => u32(value) as Pasid
 export const fd = (value: number): Fd => (value | 0) as Fd
 
-/** An address or length as people read it: `0xfee00000`. */
-export const hex = (value: bigint | number): string => `0x${value.toString(16)}`
+/** An address or length as people read it: `0xfee00000`; with leading zeros where `digits` asks for them. */
+export const hex = (value: bigint | number, digits = 1): string =>
+  `0x${value.toString(16).padStart(digits, '0')}`

@@ -1,7 +1,7 @@
 /** Puts a machine together: the engine, the mock hardware of Linux's tests, VFIO devices. */
 import { Machine } from '../engine/machine.ts'
 import type { Observer } from '../engine/observer.ts'
-import { PlatformDevice, PlatformGroup } from '../iommu/platform-device.ts'
+import { devicesBehind } from '../iommu/platform-device.ts'
 import { DEFAULT_PLATFORM, platformNamed, platforms } from '../iommu/platforms.ts'
 import { TestBench } from '../iommu/test/test-bench.ts'
 import { testCommand } from '../iommu/test/test-command.ts'
@@ -54,12 +54,5 @@ const behindPlatform = (name: string): BehindIommu => {
     throw new UsageError(
       `There is no platform '${name}'; there are ${list(platforms.map((known) => known.name))}.`,
     )
-  let iommu: ReturnType<typeof platform.create> | undefined
-  const groups = new Map<number, PlatformGroup>()
-  return (device, number, _model, pasids) => {
-    iommu ??= platform.create()
-    const group = groups.get(number) ?? new PlatformGroup(number)
-    groups.set(number, group)
-    return new PlatformDevice(iommu.instance, group, { name: device, pasids })
-  }
+  return devicesBehind(() => platform.create())
 }

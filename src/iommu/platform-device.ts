@@ -56,3 +56,17 @@ export class PlatformDevice implements IommuDevice {
     group.devices.push(this)
   }
 }
+
+/** Puts devices behind one IOMMU, made for the first of them, and into groups by their numbers. */
+export const devicesBehind = (
+  create: () => { readonly instance: IommuInstance },
+): ((name: string, group: number, model: unknown, pasids: number) => PlatformDevice) => {
+  let instance: IommuInstance | undefined
+  const groups = new Map<number, PlatformGroup>()
+  return (name, number, _model, pasids) => {
+    instance ??= create().instance
+    const group = groups.get(number) ?? new PlatformGroup(number)
+    groups.set(number, group)
+    return new PlatformDevice(instance, group, { name, pasids })
+  }
+}

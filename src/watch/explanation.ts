@@ -7,6 +7,7 @@ import { callName, callText, type Members, subjectsOf } from './call-members.ts'
 import { areaText, objectText, rangeText } from './english.ts'
 import type { Evidence } from './finding.ts'
 import type { AreaHistory, ContextHistory, History, IoasHistory } from './history.ts'
+import { isRange, type Range } from './range.ts'
 import type { CallEvent } from './trace-filter.ts'
 
 /** A failed call. Data; `explanationText` makes it prose. */
@@ -53,19 +54,6 @@ export const explain = (event: CallEvent, history: History): Explanation | undef
 const distinct = (evidence: readonly Evidence[]): readonly Evidence[] => [
   ...new Map(evidence.map((one) => [`${one.call} ${one.what}`, one])).values(),
 ]
-
-interface Range {
-  readonly start: bigint
-  readonly last: bigint
-}
-
-const isRange = (value: unknown): value is Range =>
-  typeof value === 'object' &&
-  value !== null &&
-  'start' in value &&
-  'last' in value &&
-  typeof value.start === 'bigint' &&
-  typeof value.last === 'bigint'
 
 /** Fields of refusals that hold the ID of an object. */
 const OBJECTS: readonly string[] = ['ioas', 'hwpt', 'viommu', 'vdevice', 'object', 'queue']

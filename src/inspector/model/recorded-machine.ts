@@ -6,7 +6,7 @@ import { BAR_LENGTH } from '../../devices/nvme/registers.ts'
 import type { Context } from '../../engine/context.ts'
 import { Machine } from '../../engine/machine.ts'
 import type { Observer } from '../../engine/observer.ts'
-import { PlatformDevice, PlatformGroup } from '../../iommu/platform-device.ts'
+import { devicesBehind } from '../../iommu/platform-device.ts'
 import { DEFAULT_PLATFORM, platformNamed } from '../../iommu/platforms.ts'
 import { TestBench } from '../../iommu/test/test-bench.ts'
 import { testCommand } from '../../iommu/test/test-command.ts'
@@ -50,13 +50,7 @@ export const recordedMachine = (
 const behindPlatform = (name: string): BehindIommu => {
   const platform = platformNamed(name)
   if (platform === undefined) throw new UnknownDeviceError(`There is no platform ${name} here.`)
-  const { instance } = platform.create()
-  const groups = new Map<number, PlatformGroup>()
-  return (device, number, _model, pasids) => {
-    const group = groups.get(number) ?? new PlatformGroup(number)
-    groups.set(number, group)
-    return new PlatformDevice(instance, group, { name: device, pasids })
-  }
+  return devicesBehind(() => platform.create())
 }
 
 const addDevice = (vfio: Vfio, pci: PciMachine, { model, options }: RecordedDevice): void => {

@@ -2,17 +2,10 @@
 import { type ObjectId, objectId } from '../../abi/brands.ts'
 import { structOf } from '../../abi/format.ts'
 import { Refusal } from '../../engine/reason.ts'
+import { isRange } from '../../watch/range.ts'
 import { declarationOf } from '../../watch/trace-line.ts'
 import type { Range } from './range-set.ts'
 import type { CallEvent } from './timeline.ts'
-
-const isRange = (value: unknown): value is Range =>
-  typeof value === 'object' &&
-  value !== null &&
-  'start' in value &&
-  'last' in value &&
-  typeof value.start === 'bigint' &&
-  typeof value.last === 'bigint'
 
 /** Of a failed call, in the order in which its reason names them; none for others. */
 export const refusedRanges = ({ result }: CallEvent): readonly Range[] => {

@@ -2,6 +2,7 @@
  * A page table as Linux shows that of an Intel IOMMU in debugfs (its ABI documentation,
  * debugfs-intel-iommu): a line for each leaf, with the entries that lead to it.
  */
+import { hex } from '../../abi/brands.ts'
 import type { Domain } from '../../engine/iommu-driver.ts'
 import { TableDomain } from '../table-domain.ts'
 import { SEGMENT_PAGES } from '../table-memory.ts'
@@ -10,9 +11,6 @@ import { Register, type WalkableTable } from '../table-walker.ts'
 const HEADER = 'IOVA_PFN\t\tPML5E\t\t\tPML4E\t\t\tPDPE\t\t\tPDE\t\t\tPTE\n'
 const LEVELS = 5
 const PAGE_SHIFT = 12n
-
-const hex = (value: bigint | number, digits: number): string =>
-  `0x${value.toString(16).padStart(digits, '0')}`
 
 /** `domain_translation_struct` of a device on this domain; empty where it has no page table. */
 export const domainTranslation = (

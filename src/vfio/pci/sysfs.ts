@@ -1,4 +1,5 @@
 /** What programs find of simulated PCI functions under /sys (06 §10), as data. */
+import { hex } from '../../abi/brands.ts'
 import { barTypeBits } from './hardware-config.ts'
 import type { PciFunction } from './pci-function.ts'
 import type { PciMachine } from './pci-machine.ts'
@@ -23,8 +24,6 @@ export const sysfsOpaque = (machine: PciMachine): readonly string[] =>
         ),
       ]
 
-const hex = (value: number | bigint, digits: number): string =>
-  `0x${value.toString(16).padStart(digits, '0')}`
 const upper = (value: number, digits: number): string =>
   value.toString(16).toUpperCase().padStart(digits, '0')
 
